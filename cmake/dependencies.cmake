@@ -1,0 +1,33 @@
+# Third-party libraries: Debian packages, and libtorch from the pip wheel.
+
+# The wheel's own interpreter tells where its CMake files are; importing torch is not needed for that.
+if(NOT Torch_DIR AND NOT DEFINED ENV{Torch_DIR})
+  set(ELREA_PYTHON ${CMAKE_CURRENT_SOURCE_DIR}/build/venv/bin/python CACHE FILEPATH
+      "Python whose site-packages hold torch")
+  execute_process(
+    COMMAND ${ELREA_PYTHON} -c
+      "import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0] + '/share/cmake/Torch')"
+    OUTPUT_VARIABLE Torch_DIR OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE torch_missing)
+  if(torch_missing)
+    message(FATAL_ERROR "libtorch not found. Run `make setup`, or pass -DTorch_DIR=<torch>/share/cmake/Torch.")
+  endif()
+endif()
+find_package(Torch REQUIRED)
+
+find_package(nlohmann_json REQUIRED)
+find_package(yaml-cpp REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(Eigen3 REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(GTest REQUIRED)
+find_package(OpenMP REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+add_library(PCRE2::pcre2_8 ALIAS PkgConfig::PCRE2)
+find_library(ELREA_UTF8PROC utf8proc REQUIRED)
+add_library(utf8proc INTERFACE)
+target_link_libraries(utf8proc INTERFACE ${ELREA_UTF8PROC})
+find_library(ELREA_XXHASH xxhash REQUIRED)
+add_library(xxhash INTERFACE)
+target_link_libraries(xxhash INTERFACE ${ELREA_XXHASH})

@@ -1,0 +1,40 @@
+// The frozen tensors of a backbone, one list for loading, counting and moving. Layout is Hugging Face's: linear
+// weights [out, in], rope in half-split order (GGUF Llama's interleaved q and k rows are put back). Norm weights are
+// stored ready to multiply (a checkpoint's "minus one" is added back).
+#pragma once
+
+#include <torch/types.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "model/config.h"
+
+namespace elrea {
+
+struct LayerWeights {
+  torch::Tensor attn_norm;               // [dim] f32
+  torch::Tensor q, k, v, o;              // [heads*head_dim, dim], [kv_heads*head_dim, dim] x2, [dim, heads*head_dim]
+  torch::Tensor q_norm, k_norm;          // [head_dim] f32, undefined without qk_norm
+  torch::Tensor attn_post_norm;          // [dim] f32, undefined without post_norms
+  torch::Tensor ffn_norm;                // [dim] f32
+  torch::Tensor gate, up, down;          // [ffn, dim] x2, [dim, ffn]
+  torch::Tensor ffn_post_norm;           // [dim] f32, undefined without post_norms
+};
+
+struct ModelWeights {
+  ModelConfig config;
+  torch::Tensor embedding;   // [vocab, dim]
+  torch::Tensor final_norm;  // [dim] f32
+  torch::Tensor head;        // [vocab, dim]; shares storage with embedding when tied
+  std::vector<LayerWeights> layers;
+  std::string fingerprint;   // checksum of the checkpoint's tensor bytes; adapters and runs record it
+  std::string origin;        // path given by the user
+};
+
+// Loads a .gguf file or a Hugging Face directory; matrices and embedding in `dtype` (kFloat or kBFloat16), norms in
+// f32. kNotFound, kCorrupt (names file and tensor), kInvalidInput (unsupported architecture or tensor type).
+ModelWeights LoadModelWeights(const std::filesystem::path& model, torch::Dtype dtype);
+
+}  // namespace elrea
