@@ -64,8 +64,10 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// Calls `line(number, text)` for every line, 1-based, without its "\n" or "\r\n"; an empty last line is not a line.
-void ForEachLine(const fs::path& path, const std::function<void(int64_t number, std::string_view text)>& line);
+// Calls `line(number, text)` for every line, 1-based, without its "\n" or "\r\n"; an empty last line is not a
+// line.
+void ForEachLine(const fs::path& path,
+                 const std::function<void(int64_t number, std::string_view text)>& line);
 
 // XXH3 64 of the bytes, and as 16 hexadecimal digits.
 uint64_t Checksum(std::span<const std::byte> bytes);

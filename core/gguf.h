@@ -1,5 +1,6 @@
 // The GGUF container (versions 2 and 3): metadata and tensor table, memory-mapped. The tokenizer reads its
-// vocabulary from it and the model its weights, so it lives here; it knows neither. Source: ggml's GGUF description.
+// vocabulary from it and the model its weights, so it lives here; it knows neither. Source: ggml's GGUF
+// description.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,17 @@ namespace elrea {
 
 // ggml tensor types with their numbers in the file.
 enum class GgmlType : uint32_t {
-  kF32 = 0, kF16 = 1, kQ4_0 = 2, kQ4_1 = 3, kQ5_0 = 6, kQ5_1 = 7, kQ8_0 = 8,
-  kQ4_K = 12, kQ5_K = 13, kQ6_K = 14, kBF16 = 30,
+  kF32 = 0,
+  kF16 = 1,
+  kQ4_0 = 2,
+  kQ4_1 = 3,
+  kQ5_0 = 6,
+  kQ5_1 = 7,
+  kQ8_0 = 8,
+  kQ4_K = 12,
+  kQ5_K = 13,
+  kQ6_K = 14,
+  kBF16 = 30,
 };
 // Name as ggml prints it ("Q4_K"); "type 99" for one we do not support.
 std::string GgmlTypeName(uint32_t type);
@@ -38,12 +48,14 @@ using GgufValue = std::variant<bool, int64_t, uint64_t, double, std::string_view
 // Const-shareable; all views are valid while it lives.
 class GgufFile {
  public:
-  // kNotFound; kCorrupt for bad magic, truncation, hostile counts or offsets, overlapping tensors; kInvalidInput for
-  // an unsupported version or tensor type. Messages name file and key or tensor. Memory is bounded by the file size.
+  // kNotFound; kCorrupt for bad magic, truncation, hostile counts or offsets, overlapping tensors;
+  // kInvalidInput for an unsupported version or tensor type. Messages name file and key or tensor. Memory is
+  // bounded by the file size.
   explicit GgufFile(const fs::path& path);
 
   bool Contains(const std::string& key) const { return metadata_.count(key) > 0; }
-  // kCorrupt naming file and key when missing or of another type. Integers convert to each other when they fit.
+  // kCorrupt naming file and key when missing or of another type. Integers convert to each other when they
+  // fit.
   int64_t GetInt(const std::string& key) const;
   double GetDouble(const std::string& key) const;
   bool GetBool(const std::string& key) const;

@@ -25,8 +25,8 @@ void LogWarning(const char* stage, fmt::format_string<Args...> format, Args&&...
   LogLine(LogLevel::kWarning, stage, fmt::format(format, std::forward<Args>(args)...));
 }
 
-// A bar with rate and ETA on a terminal; elsewhere a plain line at most every 10 s, and one at the end when the
-// work took over 2 s. Nothing is shown in the first half second. Single-thread.
+// A bar with rate and ETA on a terminal; elsewhere a plain line at most every 10 s, and one at the end when
+// the work took over 2 s. Nothing is shown in the first half second. Single-thread.
 class Progress {
  public:
   // `unit` is plural ("rows", "tokens").

@@ -33,11 +33,12 @@ struct OptionRange {
 };
 OptionRange AtLeast(double min);
 OptionRange Above(double min);
-OptionRange Between(double min, double max);            // both ends allowed
-OptionRange FromUpTo(double min, double max);           // [min, max)
+OptionRange Between(double min, double max);   // both ends allowed
+OptionRange FromUpTo(double min, double max);  // [min, max)
 OptionRange OneOf(std::vector<std::string> choices);
 
-using OptionTarget = std::variant<bool*, int64_t*, double*, std::string*, std::vector<std::string>*, std::vector<int64_t>*>;
+using OptionTarget =
+    std::variant<bool*, int64_t*, double*, std::string*, std::vector<std::string>*, std::vector<int64_t>*>;
 
 struct OptionField {
   std::string path;  // dotted: "birch.threshold"
@@ -50,11 +51,21 @@ struct OptionField {
 class OptionVisitor {
  public:
   void Field(const char* name, bool& value, const char* help) { Push(name, &value, help, {}); }
-  void Field(const char* name, int64_t& value, const char* help, OptionRange r = {}) { Push(name, &value, help, r); }
-  void Field(const char* name, double& value, const char* help, OptionRange r = {}) { Push(name, &value, help, r); }
-  void Field(const char* name, std::string& value, const char* help, OptionRange r = {}) { Push(name, &value, help, r); }
-  void Field(const char* name, std::vector<std::string>& value, const char* help) { Push(name, &value, help, {}); }
-  void Field(const char* name, std::vector<int64_t>& value, const char* help) { Push(name, &value, help, {}); }
+  void Field(const char* name, int64_t& value, const char* help, OptionRange r = {}) {
+    Push(name, &value, help, r);
+  }
+  void Field(const char* name, double& value, const char* help, OptionRange r = {}) {
+    Push(name, &value, help, r);
+  }
+  void Field(const char* name, std::string& value, const char* help, OptionRange r = {}) {
+    Push(name, &value, help, r);
+  }
+  void Field(const char* name, std::vector<std::string>& value, const char* help) {
+    Push(name, &value, help, {});
+  }
+  void Field(const char* name, std::vector<int64_t>& value, const char* help) {
+    Push(name, &value, help, {});
+  }
   template <typename Options>
   void Section(const char* name, Options& options) {
     std::string outer = prefix_;
@@ -80,14 +91,15 @@ class OptionSet {
     fields_ = visitor.Take();
   }
 
-  // Reads a YAML file (JSON is YAML) and then "a.b=c" overrides. All faults - unknown keys with the nearest valid
-  // name, wrong types, values out of range, duplicate keys - are gathered over both and thrown as ONE kInvalidInput
-  // Error whose message has a line per fault with file:line or the override's text. An empty path reads no file.
+  // Reads a YAML file (JSON is YAML) and then "a.b=c" overrides. All faults - unknown keys with the nearest
+  // valid name, wrong types, values out of range, duplicate keys - are gathered over both and thrown as ONE
+  // kInvalidInput Error whose message has a line per fault with file:line or the override's text. An empty
+  // path reads no file.
   void Load(const fs::path& yaml_path, const std::vector<std::string>& overrides);
 
-  Json ToJson() const;              // nested by section; the resolved values
-  std::string Help() const;         // a line per field: path, type, default, range, help
-  std::string ToYaml() const;       // with the help as comments; Load reads it back to the same values
+  Json ToJson() const;         // nested by section; the resolved values
+  std::string Help() const;    // a line per field: path, type, default, range, help
+  std::string ToYaml() const;  // with the help as comments; Load reads it back to the same values
   const std::vector<OptionField>& fields() const { return fields_; }
 
  private:

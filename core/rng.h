@@ -1,5 +1,5 @@
-// Counter-based random numbers: every draw is a pure function of (seed, stream, index), so results do not depend
-// on thread count, batch size or resuming. Not cryptographic.
+// Counter-based random numbers: every draw is a pure function of (seed, stream, index), so results do not
+// depend on thread count, batch size or resuming. Not cryptographic.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +32,8 @@ class Rng {
   explicit Rng(uint64_t seed, uint64_t stream = 0) : seed_(seed), stream_(stream) {}
   uint64_t Bits() { return RandomBits(seed_, stream_, index_++); }
   double Uniform() { return static_cast<double>(Bits() >> 11) * 0x1.0p-53; }
-  double Normal();                  // standard normal, Box-Muller
-  uint64_t Below(uint64_t bound);   // uniform in [0, bound), unbiased; REQUIRES: bound > 0
+  double Normal();                 // standard normal, Box-Muller
+  uint64_t Below(uint64_t bound);  // uniform in [0, bound), unbiased; REQUIRES: bound > 0
 
  private:
   uint64_t seed_, stream_, index_ = 0;

@@ -1,5 +1,5 @@
-// The safetensors layout: 8-byte little-endian header length, JSON header, raw tensor bytes. Memory-mapped reading,
-// atomic writing. Knows nothing of torch or of models. Source: the safetensors format description.
+// The safetensors layout: 8-byte little-endian header length, JSON header, raw tensor bytes. Memory-mapped
+// reading, atomic writing. Knows nothing of torch or of models. Source: the safetensors format description.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,8 @@ struct TensorView {
 // Const-shareable.
 class SafetensorsFile {
  public:
-  // kNotFound, kCorrupt: header longer than the file, overlapping or out-of-range offsets, sizes that do not match
-  // the shape, counts that overflow, unknown dtype; the message names file and tensor.
+  // kNotFound, kCorrupt: header longer than the file, overlapping or out-of-range offsets, sizes that do not
+  // match the shape, counts that overflow, unknown dtype; the message names file and tensor.
   explicit SafetensorsFile(const fs::path& path);
 
   const std::map<std::string, TensorView>& tensors() const { return tensors_; }
@@ -52,8 +52,8 @@ struct NamedTensor {
   std::span<const std::byte> bytes;
 };
 
-// Deterministic: equal input gives equal bytes. With `checksum`, metadata gains "elrea.checksum" (XXH3 of all tensor
-// bytes in file order), which VerifySafetensors re-computes.
+// Deterministic: equal input gives equal bytes. With `checksum`, metadata gains "elrea.checksum" (XXH3 of all
+// tensor bytes in file order), which VerifySafetensors re-computes.
 void WriteSafetensors(const fs::path& path, const std::vector<NamedTensor>& tensors,
                       const std::map<std::string, std::string>& metadata = {}, bool checksum = true);
 
