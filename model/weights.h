@@ -1,6 +1,6 @@
-// The frozen tensors of a backbone, one list for loading, counting and moving. Layout is Hugging Face's: linear
-// weights [out, in], rope in half-split order (GGUF Llama's interleaved q and k rows are put back). Norm weights are
-// stored ready to multiply (a checkpoint's "minus one" is added back).
+// The frozen tensors of a backbone, one list for loading, counting and moving. Layout is Hugging Face's:
+// linear weights [out, in], rope in half-split order (GGUF Llama's interleaved q and k rows are put back).
+// Norm weights are stored ready to multiply (a checkpoint's "minus one" is added back).
 #pragma once
 
 #include <torch/types.h>
@@ -14,13 +14,13 @@
 namespace elrea {
 
 struct LayerWeights {
-  torch::Tensor attn_norm;               // [dim] f32
-  torch::Tensor q, k, v, o;              // [heads*head_dim, dim], [kv_heads*head_dim, dim] x2, [dim, heads*head_dim]
-  torch::Tensor q_norm, k_norm;          // [head_dim] f32, undefined without qk_norm
-  torch::Tensor attn_post_norm;          // [dim] f32, undefined without post_norms
-  torch::Tensor ffn_norm;                // [dim] f32
-  torch::Tensor gate, up, down;          // [ffn, dim] x2, [dim, ffn]
-  torch::Tensor ffn_post_norm;           // [dim] f32, undefined without post_norms
+  torch::Tensor attn_norm;       // [dim] f32
+  torch::Tensor q, k, v, o;      // [heads*head_dim, dim], [kv_heads*head_dim, dim] x2, [dim, heads*head_dim]
+  torch::Tensor q_norm, k_norm;  // [head_dim] f32, undefined without qk_norm
+  torch::Tensor attn_post_norm;  // [dim] f32, undefined without post_norms
+  torch::Tensor ffn_norm;        // [dim] f32
+  torch::Tensor gate, up, down;  // [ffn, dim] x2, [dim, ffn]
+  torch::Tensor ffn_post_norm;   // [dim] f32, undefined without post_norms
 };
 
 struct ModelWeights {
@@ -29,12 +29,21 @@ struct ModelWeights {
   torch::Tensor final_norm;  // [dim] f32
   torch::Tensor head;        // [vocab, dim]; shares storage with embedding when tied
   std::vector<LayerWeights> layers;
-  std::string fingerprint;   // checksum of the checkpoint's tensor bytes; adapters and runs record it
-  std::string origin;        // path given by the user
+  std::string fingerprint;  // checksum of the checkpoint's tensor bytes; adapters and runs record it
+  std::string origin;       // path given by the user
 };
 
-// Loads a .gguf file or a Hugging Face directory; matrices and embedding in `dtype` (kFloat or kBFloat16), norms in
-// f32. kNotFound, kCorrupt (names file and tensor), kInvalidInput (unsupported architecture or tensor type).
+// Loads a .gguf file or a Hugging Face directory; matrices and embedding in `dtype` (kFloat or kBFloat16),
+// norms in f32. kNotFound, kCorrupt (names file and tensor), kInvalidInput (unsupported architecture or
+// tensor type).
 ModelWeights LoadModelWeights(const std::filesystem::path& model, torch::Dtype dtype);
+
+// Writes every tensor as it is in memory - norms ready to multiply, a tied head once - under its Hugging Face
+// name to a safetensors file, with the configuration as metadata "elrea.config". For comparison with other
+// implementations; LoadModelWeights does not read it. REQUIRES: tensors on the CPU.
+void DumpWeights(const ModelWeights& weights, const std::filesystem::path& path);
+
+// Parameters, a tied head counted once.
+int64_t CountParameters(const ModelWeights& weights);
 
 }  // namespace elrea

@@ -1,0 +1,195 @@
+#include "model/hf_weights.h"
+
+#include <fmt/format.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "core/error.h"
+#include "core/safetensors.h"
+#include "model/tensor_table.h"
+
+namespace elrea {
+namespace {
+
+constexpr const char* kSingleFile = "model.safetensors";
+constexpr const char* kIndexFile = "model.safetensors.index.json";
+
+// All tensors of a checkpoint, whatever file they are in.
+struct Checkpoint {
+  std::vector<std::unique_ptr<SafetensorsFile>> files;
+  std::map<std::string, TensorView> tensors;
+  std::map<std::string, fs::path> file_of;
+
+  void Add(const fs::path& path, const std::map<std::string, std::string>* only_listed = nullptr) {
+    files.push_back(std::make_unique<SafetensorsFile>(path));
+    for (const auto& [name, view] : files.back()->tensors()) {
+      if (only_listed != nullptr && !IsListed(*only_listed, name, path)) continue;
+      tensors.emplace(name, view);
+      file_of.emplace(name, path);
+    }
+  }
+
+ private:
+  static bool IsListed(const std::map<std::string, std::string>& listed, const std::string& name,
+                       const fs::path& path) {
+    const auto it = listed.find(name);
+    return it != listed.end() && it->second == path.filename().string();
+  }
+};
+
+// {"weight_map": {"model.norm.weight": "model-00002-of-00002.safetensors", ...}}
+std::map<std::string, std::string> ReadIndex(const fs::path& path) {
+  const Json index = ReadJsonFile(path);
+  const auto map = JsonField<Json>(index, "weight_map", path.string());
+  std::map<std::string, std::string> file_of;
+  if (!map.is_object()) {
+    throw Error(ErrorKind::kCorrupt, path.string() + ": weight_map is no object; take the file again");
+  }
+  for (const auto& [name, file] : map.items()) {
+    const std::string file_name = file.is_string() ? file.get<std::string>() : "";
+    if (file_name.empty() || fs::path(file_name).filename() != fs::path(file_name)) {
+      throw Error(ErrorKind::kCorrupt,
+                  fmt::format("{}: weight_map[\"{}\"] is {}, not the name of a file beside it; "
+                              "take the file again",
+                              path.string(), name, JsonLine(file)));
+    }
+    file_of.emplace(name, file_name);
+  }
+  return file_of;
+}
+
+void OpenShards(const fs::path& directory, Checkpoint& checkpoint) {
+  const fs::path index_path = directory / kIndexFile;
+  const auto file_of = ReadIndex(index_path);
+  std::vector<std::string> shards;
+  for (const auto& [name, file] : file_of) shards.push_back(file);
+  std::sort(shards.begin(), shards.end());
+  shards.erase(std::unique(shards.begin(), shards.end()), shards.end());
+  for (const std::string& shard : shards) {
+    if (!fs::exists(directory / shard)) {
+      throw Error(ErrorKind::kNotFound,
+                  fmt::format("{} is missing, but {} lists it; take the checkpoint again",
+                              (directory / shard).string(), index_path.string()));
+    }
+    checkpoint.Add(directory / shard, &file_of);
+  }
+  for (const auto& [name, file] : file_of) {
+    if (checkpoint.tensors.count(name) == 0) {
+      throw Error(ErrorKind::kCorrupt,
+                  fmt::format("{}: {} is not in {}, where {} says it is; take the checkpoint "
+                              "again",
+                              directory.string(), name, file, kIndexFile));
+    }
+  }
+}
+
+Checkpoint OpenCheckpoint(const fs::path& directory) {
+  Checkpoint checkpoint;
+  if (fs::exists(directory / kIndexFile)) {
+    OpenShards(directory, checkpoint);
+  } else if (fs::exists(directory / kSingleFile)) {
+    checkpoint.Add(directory / kSingleFile);
+  } else if (fs::exists(directory / "pytorch_model.bin") ||
+             fs::exists(directory / "pytorch_model.bin.index.json")) {
+    throw Error(
+        ErrorKind::kInvalidInput,
+        fmt::format("{}: pytorch_model.bin is a Python pickle, which elrea does not read; convert it with "
+                    "transformers: AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(NEW_DIR) writes "
+                    "{}",
+                    directory.string(), kSingleFile));
+  } else {
+    throw Error(ErrorKind::kNotFound,
+                fmt::format("{} holds neither {} nor {}; give a model's directory or a .gguf "
+                            "file",
+                            directory.string(), kSingleFile, kIndexFile));
+  }
+  return checkpoint;
+}
+
+torch::Dtype TorchType(const TensorView& view, const std::string& name, const fs::path& path) {
+  switch (view.dtype) {
+    case DType::kF32:
+      return torch::kFloat;
+    case DType::kF16:
+      return torch::kHalf;
+    case DType::kBF16:
+      return torch::kBFloat16;
+    default:
+      throw Error(ErrorKind::kInvalidInput,
+                  fmt::format("{}: {} is of type {}; only F32, F16 and BF16 tensors are "
+                              "supported, convert the checkpoint to one of them",
+                              path.string(), name, DTypeName(view.dtype)));
+  }
+}
+
+// Rotary frequencies that old versions saved are recomputed; a head equal to the tied embedding is a copy of
+// it.
+bool IsRedundant(const std::string& name, const Checkpoint& checkpoint, const ModelConfig& config,
+                 const std::string& origin) {
+  if (name.ends_with(".rotary_emb.inv_freq")) return true;
+  if (name != "lm_head.weight" || !config.tied_embeddings) return false;
+  const auto embedding = checkpoint.tensors.find("model.embed_tokens.weight");
+  const TensorView& head = checkpoint.tensors.at(name);
+  if (embedding != checkpoint.tensors.end() && embedding->second.dtype == head.dtype &&
+      std::ranges::equal(embedding->second.bytes, head.bytes)) {
+    return true;
+  }
+  throw Error(ErrorKind::kCorrupt,
+              fmt::format("{}: config.json ties the embeddings, but lm_head.weight differs from "
+                          "model.embed_tokens.weight; set \"tie_word_embeddings\" to false if it is the head",
+                          origin));
+}
+
+void Check(const Checkpoint& checkpoint, const std::vector<TensorSlot>& slots, const ModelConfig& config,
+           const std::string& origin) {
+  std::map<std::string, std::vector<int64_t>> shapes;
+  for (const auto& [name, view] : checkpoint.tensors) shapes.emplace(name, view.shape);
+  CheckTensors(
+      slots, &TensorSlot::hf_name, shapes,
+      [&](const std::string& name) { return IsRedundant(name, checkpoint, config, origin); }, origin);
+}
+
+std::string CheckpointFingerprint(const Checkpoint& checkpoint) {
+  std::map<std::string, FingerprintEntry> entries;
+  for (const auto& [name, view] : checkpoint.tensors) {
+    entries.emplace(name, FingerprintEntry{DTypeName(view.dtype), view.shape, view.bytes});
+  }
+  return Fingerprint(entries);
+}
+
+void FillTensor(const TensorView& view, torch::Dtype source_type, bool add_one, torch::Tensor& out) {
+  // from_blob wants a mutable pointer; the map is read-only and only read here.
+  void* bytes = const_cast<std::byte*>(view.bytes.data());
+  out.copy_(torch::from_blob(bytes, view.shape, torch::dtype(source_type)));
+  if (add_one) out.add_(1);
+}
+
+}  // namespace
+
+ModelWeights LoadHuggingFaceWeights(const std::filesystem::path& directory, torch::Dtype dtype) {
+  const fs::path config_path = directory / "config.json";
+  if (!fs::exists(config_path)) {
+    throw Error(ErrorKind::kNotFound,
+                fmt::format("{} is missing; give a model's directory or a .gguf file", config_path.string()));
+  }
+  ModelWeights weights;
+  weights.config = ModelConfig::FromHuggingFace(ReadJsonFile(config_path), config_path.string());
+  const Checkpoint checkpoint = OpenCheckpoint(directory);
+  const std::vector<TensorSlot> slots = ListTensors(weights);
+  Check(checkpoint, slots, weights.config, directory.string());
+  weights.fingerprint = CheckpointFingerprint(checkpoint);
+  const torch::NoGradGuard no_grad;
+  for (const TensorSlot& slot : slots) {
+    const TensorView& view = checkpoint.tensors.at(slot.hf_name);
+    const torch::Dtype source_type = TorchType(view, slot.hf_name, checkpoint.file_of.at(slot.hf_name));
+    *slot.tensor = AllocateSlot(slot, dtype);
+    FillTensor(view, source_type, slot.is_norm && weights.config.norm_adds_one, *slot.tensor);
+  }
+  if (weights.config.tied_embeddings) weights.head = weights.embedding;
+  weights.origin = directory.string();
+  return weights;
+}
+
+}  // namespace elrea
