@@ -1,0 +1,172 @@
+// Every shape a line may have, every way in which it may be bad.
+#include "data/records.h"
+
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "core/temp_dir.h"
+
+namespace elrea {
+namespace {
+
+ExampleRecord Example(const std::string& line) {
+  auto parsed = ParseExampleRow(line, "dir/rows.jsonl", 4);
+  if (auto* fault = std::get_if<RowFault>(&parsed)) {
+    ADD_FAILURE() << line << ": " << RowFateName(fault->fate) << " " << fault->why;
+    return {};
+  }
+  return std::get<ExampleRecord>(parsed);
+}
+
+RowFault Fault(const std::string& line) {
+  auto parsed = ParseExampleRow(line, "dir/rows.jsonl", 4);
+  if (auto* fault = std::get_if<RowFault>(&parsed)) return *fault;
+  ADD_FAILURE() << line << " was accepted";
+  return {RowFate::kKept, "", ""};
+}
+
+TEST(ParseExampleRow, InstructionShapes) {
+  ExampleRecord record =
+      Example(R"({"instruction": "Sort:", "input": "b a", "output": "a b", "source": "sorts"})");
+  ASSERT_EQ(record.prompt.size(), 1u);
+  EXPECT_EQ(record.prompt[0].role, "user");
+  EXPECT_EQ(record.prompt[0].content, "Sort:\n\nb a");
+  EXPECT_EQ(record.response, "a b");
+  EXPECT_EQ(record.source, "sorts");
+  EXPECT_EQ(record.file, "dir/rows.jsonl");
+  EXPECT_EQ(record.line, 4);
+  EXPECT_EQ(Example(R"({"instruction": "Hi", "input": "", "output": "x"})").prompt[0].content, "Hi");
+  EXPECT_EQ(Example(R"({"instruction": "", "input": "only", "output": "x"})").prompt[0].content, "only");
+  EXPECT_EQ(Example(R"({"instruction": "Q", "context": "C", "response": "x"})").prompt[0].content, "Q\n\nC");
+  EXPECT_EQ(Example(R"({"prompt": "Q", "response": "R"})").response, "R");
+  EXPECT_EQ(Example(R"({"prompt": "Q", "answer": 42})").response, "42");
+  EXPECT_EQ(Example(R"({"instruction": "Q", "output": "long", "answer": "short"})").response, "long");
+  EXPECT_EQ(
+      Example(R"({"prompt": "Q", "input": null, "output": null, "response": "R", "source": null})").source,
+      "rows");
+}
+
+TEST(ParseExampleRow, MessagesEndAtTheLastAssistantMessage) {
+  const ExampleRecord record = Example(R"({"messages": [{"role": "system", "content": "S"},
+      {"role": "user", "content": "U1"}, {"role": "assistant", "content": "A1"}, {"role": "user", "content": "U2"},
+      {"role": "assistant", "content": "A2"}, {"role": "user", "content": "thanks"}]})");
+  ASSERT_EQ(record.prompt.size(), 4u);
+  EXPECT_EQ(record.prompt[0].role, "system");
+  EXPECT_EQ(record.prompt[3].content, "U2");
+  EXPECT_EQ(record.response, "A2");
+}
+
+TEST(ParseExampleRow, FaultsSayWhatIsWrong) {
+  const std::pair<std::string, const char*> malformed[] = {
+      {"{\"instruction\": ", "not valid JSON"},
+      {"[1, 2]", "array, expected an object"},
+      {"42", "number, expected an object"},
+      {R"({"output": "x"})", "no 'instruction', 'prompt' or 'messages'"},
+      {R"({"instruction": "x"})", "no 'output', 'response' or 'answer'"},
+      {R"({"instruction": 5, "output": "x"})", "'instruction' is number, expected a string"},
+      {R"({"instruction": "x", "input": ["y"], "output": "x"})", "'input' is array"},
+      {R"({"instruction": "x", "output": {}})", "'output' is object"},
+      {R"({"instruction": "x", "output": "y", "source": 1})", "'source' is number"},
+      {R"({"messages": "x"})", "'messages' is string, expected an array"},
+      {R"({"messages": ["x"]})", "messages[0] is string"},
+      {R"({"messages": [{"role": "user"}]})", "messages[0] lacks"},
+      {R"({"messages": [{"role": "user", "content": ["x"]}]})", "messages[0].content is array"},
+      {R"({"messages": [{"role": "human", "content": "x"}]})", "'human', expected system, user or assistant"},
+      {R"({"messages": [{"role": "user", "content": "x"}]})", "no assistant message"},
+      {R"({"messages": []})", "no assistant message"},
+      {"{\"instruction\": \"\xff\xfe\", \"output\": \"x\"}", "not valid UTF-8"},
+      {R"({"instruction": "\ud800", "output": "x"})", "not valid JSON"},
+      {std::string(500, '['), "nested deeper"},
+  };
+  for (const auto& [line, why] : malformed) {
+    const RowFault fault = Fault(line);
+    EXPECT_EQ(fault.fate, RowFate::kMalformed) << line;
+    EXPECT_NE(fault.why.find(why), std::string::npos) << line << ": " << fault.why;
+    EXPECT_EQ(fault.source, "rows") << line;
+  }
+  EXPECT_EQ(Fault(R"({"instruction": "x", "output": " \n"})").fate, RowFate::kEmptyResponse);
+  EXPECT_EQ(Fault(R"({"instruction": " ", "output": "x"})").fate, RowFate::kEmptyInstruction);
+  EXPECT_EQ(Fault(R"({"messages": [{"role": "assistant", "content": "x"}]})").fate,
+            RowFate::kEmptyInstruction);
+  EXPECT_EQ(Fault(R"({"instruction": "x", "source": "named"})").source, "named");
+}
+
+EvalRecord Prompt(const std::string& line) {
+  auto parsed = ParseEvalRow(line, "p.jsonl", 1);
+  if (auto* fault = std::get_if<RowFault>(&parsed)) {
+    ADD_FAILURE() << line << ": " << fault->why;
+    return {};
+  }
+  return std::get<EvalRecord>(parsed);
+}
+
+TEST(ParseEvalRow, PromptsWithAndWithoutAnswer) {
+  EXPECT_EQ(Prompt(R"({"prompt": "Q"})").messages[0].content, "Q");
+  EXPECT_FALSE(Prompt(R"({"prompt": "Q"})").answer);
+  EXPECT_EQ(Prompt(R"({"prompt": "Q", "answer": "A"})").answer, "A");
+  EXPECT_EQ(Prompt(R"({"prompt": "Q", "answer": 7})").answer, "7");
+  EXPECT_EQ(Prompt(R"({"instruction": "Q", "input": "I", "output": "so \\boxed{7}."})").answer, "7");
+  EXPECT_EQ(Prompt(R"({"instruction": "Q", "output": "so \\boxed{7}.", "answer": "8"})").answer, "8");
+  EXPECT_EQ(Prompt(R"({"instruction": "Q", "input": "I"})").messages[0].content, "Q\n\nI");
+}
+
+TEST(ParseEvalRow, MessagesAreAnsweredAtTheirEnd) {
+  const std::string user = R"({"role": "user", "content": "U"})",
+                    assistant = R"({"role": "assistant", "content": "9"})";
+  const EvalRecord open = Prompt(R"({"messages": [)" + user + "," + assistant + "," + user + "]}");
+  EXPECT_EQ(open.messages.size(), 3u);
+  EXPECT_FALSE(open.answer);
+  const EvalRecord answered = Prompt(R"({"messages": [)" + user + "," + assistant + "]}");
+  EXPECT_EQ(answered.messages.size(), 1u);
+  EXPECT_EQ(answered.answer, "9");
+}
+
+TEST(ReadEvalRecords, KeepsOrderLinesAndLedger) {
+  TempDir dir;
+  const fs::path path = dir / "tests.jsonl";
+  WriteFileAtomically(
+      path,
+      "\xEF\xBB\xBF{\"prompt\": \"a\", \"answer\": \"1\"}\r\n\n  \n{\"prompt\": \"b\"}\nnot json\n"
+      "{\"prompt\": \"c\", \"answer\": \"3\"}");
+  EvalFile all = ReadEvalRecords(path);
+  ASSERT_EQ(all.records.size(), 3u);
+  EXPECT_EQ(all.records[1].line, 4);
+  EXPECT_EQ(all.records[2].line, 6);
+  EXPECT_EQ(all.records[0].source, "tests");
+  EXPECT_EQ(all.ledger.Total(RowFate::kMalformed), 1);
+
+  const EvalFile scored = ReadEvalRecords(path, {.need_answer = true});
+  EXPECT_EQ(scored.records.size(), 2u);
+  EXPECT_EQ(scored.ledger.Total(RowFate::kMalformed), 2);
+  const EvalFile limited = ReadEvalRecords(path, {.need_answer = false, .limit = 1});
+  EXPECT_EQ(limited.records.size(), 1u);
+  EXPECT_EQ(limited.ledger.TotalRows(), 1);
+}
+
+std::string ReadError(const fs::path& path, ErrorKind kind) {
+  try {
+    ReadEvalRecords(path);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), kind) << error.what();
+    return error.what();
+  }
+  ADD_FAILURE() << path << " was accepted";
+  return "";
+}
+
+TEST(ReadEvalRecords, UnusableFilesAreErrorsThatNameThem) {
+  TempDir dir;
+  EXPECT_NE(ReadError(dir / "absent.jsonl", ErrorKind::kNotFound).find("absent.jsonl"), std::string::npos);
+  WriteFileAtomically(dir / "empty.jsonl", " \n\n");
+  EXPECT_NE(ReadError(dir / "empty.jsonl", ErrorKind::kInvalidInput).find("empty.jsonl is empty"),
+            std::string::npos);
+  WriteFileAtomically(dir / "bad.jsonl", "{\"prompt\": 1}\n{\"prompt\": \"\"}\n");
+  const std::string bad = ReadError(dir / "bad.jsonl", ErrorKind::kInvalidInput);
+  for (const char* part :
+       {"bad.jsonl", "2 rows: 0 kept, 1 empty_instruction, 1 malformed", "bad.jsonl:1", "'prompt'"}) {
+    EXPECT_NE(bad.find(part), std::string::npos) << part << ": " << bad;
+  }
+}
+
+}  // namespace
+}  // namespace elrea
