@@ -204,7 +204,7 @@ std::string NormaliseAnswer(std::string_view answer) {
   if (auto choice = AsChoice(plain); choice && IsChoiceOnly(plain)) return std::string(1, choice->letter);
   std::vector<std::string> parts = ListParts(DropVariable(plain));
   for (std::string& part : parts) part = NormalisePart(part);
-  return Join(parts, ",");
+  return Join(parts, ", ");  // a bare comma could part thousands
 }
 
 }  // namespace elrea

@@ -11,6 +11,7 @@ namespace elrea {
 namespace {
 
 constexpr int kMaxDepth = 32;
+constexpr size_t kMaxBytes = 8192;  // longer text is no short answer; the time is quadratic in the worst case
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 bool IsLetter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
@@ -111,7 +112,7 @@ class Rewriter {
     if (c == '\\') return ControlSequence();
     if (IsDigit(c)) return Number();
     if (IsLetter(c)) return Word();
-    if (c == '{') {
+    if (c == '{' && IsClosed(at_)) {
       out_ += Argument();
       return;
     }
@@ -120,7 +121,22 @@ class Rewriter {
     if (c == '(' || c == '[') ++brackets_;
     if (c == ')' || c == ']') --brackets_;
     if (c == '~') out_ += ' ';
-    if (c != '~' && c != '$' && c != '}') out_ += c;
+    if (c != '~' && c != '$') out_ += c;
+  }
+
+  // Whether the group that opens at `at` ends. A lone brace is a character: "> ) }" completes a bracket
+  // sequence.
+  bool IsClosed(size_t at) const {
+    for (int open = 0; at < in_.size(); ++at) {
+      if (in_[at] == '\\') {
+        ++at;
+      } else if (in_[at] == '{') {
+        ++open;
+      } else if (in_[at] == '}' && --open == 0) {
+        return true;
+      }
+    }
+    return false;
   }
 
   // The next argument as it stands: a braced group without its braces, a command, or one character.
@@ -360,6 +376,7 @@ std::string_view TrimOrnaments(std::string_view text) {
 }  // namespace
 
 std::string PlainAnswer(std::string_view answer) {
+  if (answer.size() > kMaxBytes) return std::string(answer);
   std::string folded = FoldUnicode(answer);
   std::string plain = Rewriter(TrimOrnaments(folded), 0).Run();
   return std::string(TrimOrnaments(plain));
