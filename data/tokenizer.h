@@ -1,5 +1,6 @@
-// Text <-> token ids of a model's own vocabulary: byte-level BPE (GPT-2, Llama 3, Qwen 2, SmolLM pre-tokenisers) and
-// SentencePiece-style BPE, from GGUF metadata or a Hugging Face tokenizer.json. Const-shareable.
+// Text <-> token ids of a model's own vocabulary: byte-level BPE (GPT-2, Llama 3, Qwen 2, SmolLM
+// pre-tokenisers) and SentencePiece-style BPE, from GGUF metadata or a Hugging Face tokenizer.json.
+// Const-shareable.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,8 @@ enum class SpecialTokens { kParse, kAsText };  // is "<|im_end|>" in the text on
 
 class Tokenizer {
  public:
-  // `model`: a .gguf file, or a directory with tokenizer.json. kNotFound, kCorrupt, kInvalidInput (unsupported kind).
+  // `model`: a .gguf file, a directory with tokenizer.json (and tokenizer_config.json, chat_template.jinja
+  // where there are such), or a tokenizer.json. kNotFound, kCorrupt, kInvalidInput (unsupported kind).
   static std::unique_ptr<Tokenizer> Load(const std::filesystem::path& model);
   virtual ~Tokenizer() = default;
 
@@ -35,19 +37,27 @@ class Tokenizer {
   std::optional<int32_t> eos() const { return eos_; }
   bool add_bos() const { return add_bos_; }  // the model expects BOS at the start of every text
   std::optional<int32_t> FindToken(std::string_view special_text) const;  // id of a special token by its text
-  const std::string& chat_template() const { return chat_template_; }  // Jinja source; empty when there is none
+  const std::string& chat_template() const {
+    return chat_template_;
+  }  // Jinja source; empty when there is none
   // Hash of vocabulary, merges, special tokens and kind: equal hash means equal encodings.
   const std::string& fingerprint() const { return fingerprint_; }
+
+  // Whether the first token's leading space is not part of the text (SentencePiece's dummy prefix).
+  bool strips_leading_space() const { return strips_leading_space_; }
 
  protected:
   int64_t vocab_size_ = 0;
   std::optional<int32_t> bos_, eos_;
   bool add_bos_ = false;
+  bool strips_leading_space_ = false;  // encoding put a space before the text; decoding takes it away
   std::vector<std::pair<std::string, int32_t>> special_;
   std::string chat_template_, fingerprint_;
 };
 
-// Turns a token stream into text pieces that never end inside a UTF-8 character. Single-thread.
+// Turns a token stream into text pieces that never end inside a UTF-8 character. Special tokens give nothing.
+// The pieces together are Decode(tokens, true) with U+FFFD for what is not UTF-8. The tokenizer must outlive
+// it. Single-thread.
 class StreamDecoder {
  public:
   explicit StreamDecoder(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
@@ -57,6 +67,7 @@ class StreamDecoder {
  private:
   const Tokenizer& tokenizer_;
   std::string pending_;
+  bool at_start_ = true;
 };
 
 }  // namespace elrea

@@ -1,0 +1,15 @@
+// What a Hugging Face tokenizer.json, and the tokenizer_config.json and chat_template.jinja beside it, say
+// about a tokenizer.
+#pragma once
+
+#include "core/files.h"
+#include "data/bpe_tokenizer.h"
+
+namespace elrea {
+
+// kNotFound; kCorrupt for broken JSON, missing or mistyped fields, ids out of range, merges of unknown
+// pieces; kInvalidInput for models other than BPE and for normalisers or pre-tokenisers we do not have.
+// Messages name file and field.
+BpeSpec ReadJsonTokenizer(const fs::path& tokenizer_json);
+
+}  // namespace elrea

@@ -1,0 +1,119 @@
+// Normal forms come from utf8proc; ASCII text is in all of them already and skips it.
+#include "data/tokenizer_normalizer.h"
+
+#include <fmt/format.h>
+#include <utf8proc.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+
+#include "core/error.h"
+
+namespace elrea {
+namespace {
+
+constexpr int kMaxNesting = 8;
+
+std::string ToNormalForm(std::string text, Normalizer::Step form) {
+  if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; }))
+    return text;
+  const bool compose = form == Normalizer::Step::kNfc || form == Normalizer::Step::kNfkc;
+  const bool compatible = form == Normalizer::Step::kNfkc || form == Normalizer::Step::kNfkd;
+  const auto options =
+      static_cast<utf8proc_option_t>(UTF8PROC_STABLE | (compose ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE) |
+                                     (compatible ? UTF8PROC_COMPAT : 0));
+  utf8proc_uint8_t* mapped = nullptr;
+  const utf8proc_ssize_t num_bytes =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                   static_cast<utf8proc_ssize_t>(text.size()), &mapped, options);
+  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(mapped, &std::free);
+  if (num_bytes < 0) {
+    throw Error(ErrorKind::kInternal, fmt::format("normalising text: {}", utf8proc_errmsg(num_bytes)));
+  }
+  return {reinterpret_cast<const char*>(mapped), static_cast<size_t>(num_bytes)};
+}
+
+std::string ReplaceAll(std::string_view text, std::string_view from, std::string_view to) {
+  std::string replaced;
+  replaced.reserve(text.size() + text.size() / 2);
+  for (;;) {
+    const size_t found = text.find(from);
+    replaced += text.substr(0, found);
+    if (found == std::string_view::npos) return replaced;
+    replaced += to;
+    text.remove_prefix(found + from.size());
+  }
+}
+
+}  // namespace
+
+void Normalizer::AddJson(const SortedJson& section, const std::string& origin) {
+  if (!section.is_null()) AddJsonAt(section, origin, 0);
+}
+
+void Normalizer::AddJsonAt(const SortedJson& section, const std::string& origin, int depth) {
+  const auto type = JsonField<std::string>(section, "type", origin + ": normalizer");
+  const std::string here = origin + ": normalizer " + type;
+  if (type == "Sequence" && depth < kMaxNesting) {
+    for (const SortedJson& part : JsonField<SortedJson>(section, "normalizers", here)) {
+      AddJsonAt(part, origin, depth + 1);
+    }
+  } else if (type == "NFC") {
+    Add(Step::kNfc);
+  } else if (type == "NFD") {
+    Add(Step::kNfd);
+  } else if (type == "NFKC") {
+    Add(Step::kNfkc);
+  } else if (type == "NFKD") {
+    Add(Step::kNfkd);
+  } else if (type == "Prepend") {
+    Add(Step::kPrepend, JsonField<std::string>(section, "prepend", here));
+  } else if (type == "Replace") {
+    const auto from = JsonField<std::string>(JsonField<SortedJson>(section, "pattern", here), "String", here);
+    if (from.empty()) throw Error(ErrorKind::kCorrupt, here + ": the pattern is empty");
+    Add(Step::kReplace, JsonField<std::string>(section, "content", here), from);
+  } else {
+    throw Error(
+        ErrorKind::kInvalidInput,
+        here + " is not supported (Sequence, NFC, NFD, NFKC, NFKD, Prepend and Replace of a string are)");
+  }
+}
+
+bool Normalizer::prepends() const {
+  return std::any_of(steps_.begin(), steps_.end(),
+                     [](const Rule& rule) { return rule.step >= Step::kPrepend; });
+}
+
+std::string Normalizer::Apply(std::string_view text, bool at_start) const {
+  std::string current(text);
+  for (const Rule& rule : steps_) {
+    switch (rule.step) {
+      case Step::kReplace:
+        current = ReplaceAll(current, rule.from, rule.to);
+        break;
+      case Step::kPrepend:
+        if (!current.empty()) current.insert(0, rule.to);
+        break;
+      case Step::kPrependToFirst:
+        if (at_start && !current.starts_with(rule.to)) current.insert(0, rule.to);
+        break;
+      case Step::kPrependUnlessThere:
+        if (!current.starts_with(rule.to)) current.insert(0, rule.to);
+        break;
+      default:
+        current = ToNormalForm(std::move(current), rule.step);
+    }
+  }
+  return current;
+}
+
+std::string Normalizer::Description() const {
+  std::string text;
+  for (const Rule& rule : steps_) {
+    text += fmt::format("{} {} {};", static_cast<int>(rule.step), rule.from, rule.to);
+  }
+  return text;
+}
+
+}  // namespace elrea
