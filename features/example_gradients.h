@@ -1,0 +1,37 @@
+// Per-example gradients of the LoRA parameters from one backward pass over a packed batch (method section 2). For each
+// pair, a row's gradient is a small product of its layer inputs and output gradients, so many rows cost one pass:
+//
+//   dA(i) = s (dy_i B)^T x_i,   dB(i) = s dy_i^T (x_i A^T)        over the tokens of row i only
+//
+// The gradients are handed out piece by piece and never stored whole; a row's pieces do not depend on its neighbours.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <vector>
+
+#include "lora/lora_weights.h"
+
+namespace elrea {
+
+// grad [count] f32: coordinates [begin, begin + count) of the flat gradient of segment `segment`. Called from worker
+// threads: concurrently for different segments, in a fixed order for one.
+using GradientSink = std::function<void(int64_t segment, int64_t begin, int64_t count, const float* grad)>;
+
+// Single-thread use; its own work is parallel over segments.
+class ExampleGradients : public TrainableDelta {
+ public:
+  ExampleGradients(const LoraWeights& lora, GradientSink sink);
+
+  void AddForward(int64_t layer, LinearGroup group, const PackedBatch& batch, const torch::Tensor& x,
+                  torch::Tensor& y) override;
+  void AddBackward(int64_t layer, LinearGroup group, const PackedBatch& batch, const torch::Tensor& x,
+                   const torch::Tensor& grad_y, torch::Tensor& grad_x) override;
+
+ private:
+  const LoraWeights& lora_;
+  GradientSink sink_;
+  std::vector<std::array<torch::Tensor, kNumLinearGroups>> hidden_;
+};
+
+}  // namespace elrea

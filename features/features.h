@@ -1,0 +1,72 @@
+// Gradient features of rows and requests (method section 2): the Adam-adjusted gradient of the mean next-token loss
+// over the instruction tokens, per example, projected, averaged over the checkpoints and normalised. Training rows and
+// requests go through the same code.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/options.h"
+#include "features/projection.h"
+#include "lora/lora_weights.h"
+#include "model/decoder.h"
+
+namespace elrea {
+
+struct FeatureOptions {
+  int64_t projection_dim = 8192;
+  std::string momentum = "included";
+  std::string checkpoints = "all";
+  int64_t max_tokens_per_pass = 2048;
+  int64_t seed = 0;
+};
+template <typename Visitor>
+void VisitOptions(FeatureOptions& o, Visitor& v) {
+  v.Field("projection_dim", o.projection_dim, "length of a feature; error of cosines ~ 1/sqrt of it", Between(16, 1 << 20));
+  v.Field("momentum", o.momentum, "whether Adam's first moment, common to all rows, enters the feature (the paper's: included)", OneOf({"included", "excluded"}));
+  v.Field("checkpoints", o.checkpoints, "epochs whose gradients are averaged", OneOf({"all", "last"}));
+  v.Field("max_tokens_per_pass", o.max_tokens_per_pass, "tokens per pass; memory grows with it", AtLeast(1));
+  v.Field("seed", o.seed, "of the random projection", AtLeast(0));
+}
+
+// One epoch's adapter and moments, as train/ leaves them.
+struct FeatureCheckpoint {
+  Adapter adapter;
+  torch::Tensor m, v;  // [num_params] f32
+  int64_t steps = 0;
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+};
+
+// Holds what is common to all rows: checkpoints and projection. Single-thread use.
+class FeatureExtractor {
+ public:
+  FeatureExtractor(const Decoder& decoder, std::vector<FeatureCheckpoint> checkpoints, const FeatureOptions& options);
+
+  int64_t projection_dim() const { return options_.projection_dim; }
+  int64_t num_params() const { return layout_.num_params(); }
+  // Identifies everything a feature depends on: checkpoints, projection and options.
+  const std::string& fingerprint() const { return fingerprint_; }
+
+  // Unit features [rows, projection_dim] of instructions (token ids, at least 2 each), row-major.
+  std::vector<float> Extract(const std::vector<std::span<const int32_t>>& instructions);
+
+  // The raw per-example gradient at the last checkpoint [rows][num_params]: oracle and diagnostics.
+  std::vector<std::vector<float>> RawGradients(const std::vector<std::span<const int32_t>>& instructions);
+
+ private:
+  struct Stage {
+    FeatureCheckpoint checkpoint;
+    std::unique_ptr<LoraWeights> weights;
+  };
+  const Decoder& decoder_;
+  FeatureOptions options_;
+  AdapterLayout layout_;
+  std::vector<Stage> stages_;
+  std::unique_ptr<Projection_> projection_;
+  std::string fingerprint_;
+};
+
+}  // namespace elrea

@@ -1,0 +1,40 @@
+// An adapter in the forms the passes multiply with, made once for inference and refreshed after each optimiser step in
+// training. Const-shareable between refreshes.
+#pragma once
+
+#include <torch/types.h>
+
+#include <array>
+#include <vector>
+
+#include "lora/adapter.h"
+
+namespace elrea {
+
+class LoraWeights {
+ public:
+  // `dtype`, `device`: of the backbone's products. The layout must outlive the object.
+  LoraWeights(const AdapterLayout& layout, const Adapter& adapter, torch::Dtype dtype, torch::Device device);
+
+  // Takes new parameter values [num_params] f32.
+  void Refresh(const torch::Tensor& params);
+
+  struct Group {
+    torch::Tensor a;                     // [slots * rank, in] T
+    torch::Tensor a_f32;                 // [slots * rank, in] f32
+    std::vector<torch::Tensor> b;        // per slot [out, rank] T
+    std::vector<torch::Tensor> b_t_f32;  // per slot [rank, out] f32 contiguous
+  };
+  const AdapterLayout& layout() const { return *layout_; }
+  const Group& group(int64_t layer, LinearGroup g) const { return groups_[layer][static_cast<int>(g)]; }
+  float scale() const { return scale_; }
+
+ private:
+  const AdapterLayout* layout_;
+  float scale_;
+  torch::Dtype dtype_;
+  torch::Device device_;
+  std::vector<std::array<Group, kNumLinearGroups>> groups_;
+};
+
+}  // namespace elrea

@@ -1,0 +1,112 @@
+// See decode_attention.h. Parallel over (segment, kv head): the heads of a group share each key and value as it is read.
+#include "model/decode_attention.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "model/kv_cache.h"
+#include "model/simd.h"
+
+namespace elrea {
+
+using simd::kLanes;
+using simd::Load;
+using simd::Splat;
+using simd::Store;
+using simd::Vec;
+using torch::Tensor;
+
+namespace {
+
+// scores[g * n + j] = q_g . key_j for keys [first, first + n) of one kv head.
+template <typename T>
+void ScoreKeys(const T* q, const T* keys, int64_t key_stride, int64_t group, int64_t head_dim, int64_t n,
+               float* scores) {
+  for (int64_t j = 0; j < n; ++j) {
+    const T* key = keys + j * key_stride;
+    for (int64_t g = 0; g < group; ++g) {
+      Vec dot = Splat(0);
+      for (int64_t i = 0; i < head_dim; i += kLanes) dot += Load(q + g * head_dim + i) * Load(key + i);
+      scores[g * n + j] = simd::Sum(dot);
+    }
+  }
+}
+
+// out_g = sum_j p[g * n + j] value_j.
+template <typename T>
+void MixValues(const float* p, const T* values, int64_t value_stride, int64_t group, int64_t head_dim, int64_t n,
+               T* out) {
+  for (int64_t g = 0; g < group; ++g) {
+    for (int64_t i = 0; i < head_dim; i += kLanes) {
+      Vec total = Splat(0);
+      for (int64_t j = 0; j < n; ++j) total += p[g * n + j] * Load(values + j * value_stride + i);
+      Store(out + g * head_dim + i, total);
+    }
+  }
+}
+
+}  // namespace
+
+void SoftmaxRow(float* row, int64_t size, int64_t begin, int64_t end, float scale) {
+  float best = *std::max_element(row + begin, row + end);
+  std::fill(row, row + begin, 0.0f);
+  std::fill(row + end, row + size, 0.0f);
+  Vec total = Splat(0);
+  float tail = 0;
+  int64_t i = begin;
+  for (; i + kLanes <= end; i += kLanes) {
+    Vec e = simd::Exp((Load(row + i) - best) * scale);
+    Store(row + i, e);
+    total += e;
+  }
+  for (; i < end; ++i) tail += row[i] = simd::Exp(Splat((row[i] - best) * scale))[0];
+  float inverse = 1.0f / (simd::Sum(total) + tail);
+  for (i = begin; i < end; ++i) row[i] *= inverse;
+}
+
+bool CanDecodeFused(const AttentionShape& s, const Tensor& qkv) { return qkv.is_cpu() && s.head_dim % kLanes == 0; }
+
+namespace {
+
+// One (segment, kv head): all query heads of the group against the cached positions they can see.
+template <typename T>
+void DecodeTask(const AttentionShape& s, const KvCache& cache, int64_t layer, int64_t kv_head, const T* q, T* out,
+                std::vector<float>& scores) {
+  int64_t group = s.heads / s.kv_heads, kv_width = s.kv_heads * s.head_dim;
+  int64_t last = cache.length();  // the new token's position
+  int64_t first = s.window > 0 ? std::max<int64_t>(0, last - s.window + 1) : 0;
+  int64_t n = last + 1 - first, offset = first * kv_width + kv_head * s.head_dim;
+  scores.resize(group * n);
+  ScoreKeys(q, cache.keys(layer).template data_ptr<T>() + offset, kv_width, group, s.head_dim, n, scores.data());
+  for (int64_t g = 0; g < group; ++g) SoftmaxRow(&scores[g * n], n, 0, n, static_cast<float>(s.scale));
+  MixValues(scores.data(), cache.values(layer).template data_ptr<T>() + offset, kv_width, group, s.head_dim, n, out);
+}
+
+template <typename T>
+void DecodeRows(const AttentionShape& s, const PackedBatch& batch, int64_t layer, const Tensor& qkv, Tensor& out) {
+  int64_t group_width = s.heads / s.kv_heads * s.head_dim;
+  const T* q = qkv.data_ptr<T>();
+  T* o = out.data_ptr<T>();
+  at::parallel_for(0, batch.num_segments() * s.kv_heads, 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> scores;
+    for (int64_t task = begin; task < end; ++task) {
+      int64_t row = task / s.kv_heads, kv_head = task % s.kv_heads;
+      DecodeTask(s, *batch.caches[row], layer, kv_head, q + row * qkv.size(1) + kv_head * group_width,
+                 o + row * out.size(1) + kv_head * group_width, scores);
+    }
+  });
+}
+
+}  // namespace
+
+void DecodeAttention(const AttentionShape& s, const PackedBatch& batch, int64_t layer, const Tensor& qkv, Tensor& out) {
+  if (qkv.scalar_type() == torch::kFloat) {
+    DecodeRows<float>(s, batch, layer, qkv, out);
+  } else {
+    DecodeRows<c10::BFloat16>(s, batch, layer, qkv, out);
+  }
+}
+
+}  // namespace elrea

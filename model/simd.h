@@ -1,0 +1,88 @@
+// Sixteen f32 lanes in portable vector-extension code (AVX-512 where the compiler targets it), with loads and stores
+// of f32 and bf16 memory. The building block of the fused CPU kernels; no libtorch here beyond the scalar types.
+#pragma once
+
+#include <c10/util/BFloat16.h>
+
+#include <cstdint>
+#include <cstring>
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
+namespace elrea::simd {
+
+constexpr int64_t kLanes = 16;
+using Vec = float __attribute__((vector_size(64)));
+using VecI = int32_t __attribute__((vector_size(64)));
+using VecU = uint32_t __attribute__((vector_size(64)));
+using Half = uint16_t __attribute__((vector_size(32)));
+
+inline Vec Splat(float x) { return Vec{} + x; }
+
+inline Vec Load(const float* p) {
+  Vec v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+inline Vec Load(const c10::BFloat16* p) {
+  Half h;
+  std::memcpy(&h, p, sizeof h);
+  VecU bits = __builtin_convertvector(h, VecU) << 16;
+  Vec v;
+  std::memcpy(&v, &bits, sizeof v);
+  return v;
+}
+
+inline void Store(float* p, Vec v) { std::memcpy(p, &v, sizeof v); }
+// Rounds to nearest even, as c10::BFloat16 does.
+inline void Store(c10::BFloat16* p, Vec v) {
+#ifdef __AVX512BF16__
+  __m256bh h = _mm512_cvtneps_pbh((__m512)v);
+  std::memcpy(p, &h, sizeof h);
+#else
+  VecU bits;
+  std::memcpy(&bits, &v, sizeof v);
+  VecU rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  Half h = __builtin_convertvector(rounded, Half);
+  std::memcpy(p, &h, sizeof h);
+#endif
+}
+
+inline float Sum(Vec v) {
+  float total = 0;
+  for (int i = 0; i < kLanes; ++i) total += v[i];
+  return total;
+}
+inline float Max(Vec v) {
+  float best = v[0];
+  for (int i = 1; i < kLanes; ++i) best = v[i] > best ? v[i] : best;
+  return best;
+}
+
+// exp(x) with a relative error under 2e-7 in [-87, 88]; clamps outside, so exp(-inf) is about 1e-38.
+inline Vec Exp(Vec x) {
+  const Vec lo = Splat(-87.3f), hi = Splat(88.3f);
+  x = x < lo ? lo : x;
+  x = x > hi ? hi : x;
+  const Vec magic = Splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+  Vec n = (x * 1.44269504088896341f + magic) - magic;
+  Vec r = x - n * 0.693359375f;  // ln 2 in two parts (Cody and Waite)
+  r = r - n * -2.12194440e-4f;
+  Vec p = Splat(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  VecI exponent = (__builtin_convertvector(n, VecI) + 127) << 23;
+  Vec scale;
+  std::memcpy(&scale, &exponent, sizeof scale);
+  return p * scale;
+}
+
+inline Vec Sigmoid(Vec x) { return 1.0f / (1.0f + Exp(-x)); }
+inline Vec Tanh(Vec x) { return 2.0f * Sigmoid(2.0f * x) - 1.0f; }
+
+}  // namespace elrea::simd
