@@ -29,7 +29,9 @@ if(ELREA_WERROR)
   target_compile_options(elrea_flags INTERFACE -Werror)
 endif()
 if(ELREA_SANITIZE)
-  target_compile_options(elrea_flags INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer)
+  # vptr needs type information that libtorch does not export.
+  target_compile_options(elrea_flags INTERFACE -fsanitize=address,undefined -fno-sanitize=vptr
+                                               -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(elrea_flags INTERFACE -fsanitize=address,undefined)
 endif()
 target_include_directories(elrea_flags INTERFACE ${CMAKE_SOURCE_DIR})
@@ -84,6 +86,15 @@ function(elrea_test_program name tests library torch)
     elrea_use_torch(${name}_tests)
   endif()
   add_test(NAME ${name} COMMAND ${name}_tests)
+  # libtorch is not instrumented, so a std::vector that crosses into it looks overrun (container overflow).
+  set_tests_properties(${name} PROPERTIES ENVIRONMENT
+    "GTEST_OUTPUT=json:${CMAKE_BINARY_DIR}/test_reports/${name}.json;ASAN_OPTIONS=detect_container_overflow=0")
+endfunction()
+
+# elrea_check(<tool> [ARGS]): a script of tools/ that looks at the sources, as a test.
+function(elrea_check tool)
+  get_filename_component(name ${tool} NAME_WE)
+  add_test(NAME ${name} COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/tools/${tool} ${ARGN})
 endfunction()
 
 function(elrea_program name)
@@ -113,11 +124,13 @@ function(elrea_cross_stage_tests folder)
 endfunction()
 
 function(elrea_benchmarks folder)
+  add_custom_target(benchmarks)
   file(GLOB sources CONFIGURE_DEPENDS ${folder}/*_bench.cc)
   foreach(source ${sources})
     get_filename_component(name ${source} NAME_WE)
     add_executable(${name} EXCLUDE_FROM_ALL ${source})
     target_link_libraries(${name} PRIVATE elrea_cli)
     elrea_use_torch(${name})
+    add_dependencies(benchmarks ${name})
   endforeach()
 endfunction()
