@@ -25,6 +25,7 @@ const char* Remedy(int error_number) {
   switch (error_number) {
     case ENOSPC:
     case EDQUOT:
+    case EFBIG:
       return "; free some space or choose another place, then run the same command again";
     case EACCES:
     case EPERM:
@@ -95,7 +96,7 @@ void CreateFolder(const fs::path& folder) {
   }
   std::error_code failure;
   fs::create_directories(folder, failure);
-  if (failure && !fs::is_directory(folder)) {
+  if (failure) {
     throw Error(ErrorKind::kIo, fmt::format("cannot create the folder {}: {}{}", folder.string(),
                                             failure.message(), Remedy(failure.value())));
   }
@@ -112,7 +113,7 @@ bool SameFile(int fd, const fs::path& path) {
 // before may have renamed or removed the file that we opened: then open the name again.
 int OpenTemporary(const fs::path& temp_path) {
   for (;;) {
-    Descriptor file(::open(temp_path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666));
+    Descriptor file(::open(temp_path.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666));
     if (file.get() < 0) {
       const int error_number = errno;
       if (error_number == ENOENT || error_number == ENOTDIR) {

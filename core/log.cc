@@ -65,11 +65,6 @@ spdlog::logger& Logger() {
   return *logger;
 }
 
-bool StderrIsTerminal() {
-  static const bool terminal = ::isatty(STDERR_FILENO) == 1;
-  return terminal;
-}
-
 size_t TerminalColumns() {
   struct winsize size {};
   const bool known = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
@@ -100,7 +95,8 @@ Progress::Progress(std::string stage, int64_t total, std::string unit)
       unit_(std::move(unit)),
       total_(total),
       begun_(std::chrono::steady_clock::now()),
-      shown_(begun_) {}
+      shown_(begun_),
+      terminal_(::isatty(STDERR_FILENO) == 1) {}
 
 Progress::~Progress() { Draw(true); }
 
@@ -114,7 +110,7 @@ void Progress::Set(int64_t done, const std::string& note) {
   note_ = note;
   const auto now = std::chrono::steady_clock::now();
   const double silence = Seconds(now - shown_).count();
-  const double interval = StderrIsTerminal() ? kRedrawSeconds : kPlainLineSeconds;
+  const double interval = terminal_ ? kRedrawSeconds : kPlainLineSeconds;
   if (silence >= interval && Seconds(now - begun_).count() >= kSilentSeconds) {
     shown_ = now;
     Draw(false);
@@ -126,8 +122,7 @@ void Progress::Draw(bool last) {
     return;
   }
   const double elapsed = Seconds(std::chrono::steady_clock::now() - begun_).count();
-  const bool terminal = StderrIsTerminal();
-  if (last && !(terminal ? drawn_ : elapsed >= kPlainLastLineSeconds)) {
+  if (last && !(terminal_ ? drawn_ : elapsed >= kPlainLastLineSeconds)) {
     return;
   }
   drawn_ = true;
@@ -135,7 +130,7 @@ void Progress::Draw(bool last) {
   std::string text = FormatCount(done_);
   if (total_ > 0) {
     const double fraction = static_cast<double>(done_) / static_cast<double>(total_);
-    text = fmt::format("{}{:.0f}% {}/{}", terminal ? Bar(fraction) + " " : "", 100.0 * fraction, text,
+    text = fmt::format("{}{:.0f}% {}/{}", terminal_ ? Bar(fraction) + " " : "", 100.0 * fraction, text,
                        FormatCount(total_));
   }
   text += fmt::format(" {}, {} {}/s", unit_,
@@ -147,7 +142,7 @@ void Progress::Draw(bool last) {
   }
   text += note_.empty() ? "" : ", " + note_;
 
-  if (!terminal) {
+  if (!terminal_) {
     LogLine(LogLevel::kInfo, stage_.c_str(), text);
     return;
   }

@@ -45,6 +45,7 @@ class Progress {
   std::string stage_, unit_, note_;
   int64_t total_, done_ = 0, start_ = 0;
   std::chrono::steady_clock::time_point begun_, shown_;
+  bool terminal_;  // stderr is one
   bool drawn_ = false;
   void Draw(bool last);
 };
