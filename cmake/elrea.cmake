@@ -37,6 +37,12 @@ endif()
 target_include_directories(elrea_flags INTERFACE ${CMAKE_SOURCE_DIR})
 target_link_libraries(elrea_flags INTERFACE OpenMP::OpenMP_CXX)
 
+# The torch wheel carries headers of another fmt than the library linked here; a link to ours is searched first.
+get_target_property(fmt_include_dir fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/include)
+file(CREATE_LINK ${fmt_include_dir}/fmt ${CMAKE_BINARY_DIR}/include/fmt SYMBOLIC)
+target_include_directories(elrea_flags INTERFACE ${CMAKE_BINARY_DIR}/include)
+
 # The one torch precompiled header, made once. gcc accepts it only where every macro that those headers look at is the
 # same, so the libraries whose definitions reach them (fmt, spdlog, OpenMP) are linked here; other definitions, such
 # as the tests' own, do no harm. <torch/torch.h> is left out on purpose: what it adds (torch::nn, optim, data) costs

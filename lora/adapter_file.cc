@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
+
 
 #include <cmath>
 #include <set>
