@@ -94,5 +94,26 @@ class CountTest(TreeTest):
         self.assertEqual(self.counts("run", None), (1, 0, 0))
 
 
+class BenchmarksTest(TreeTest):
+    RESULT = {"name": "decode", "unit": "tokens/s", "ours": 10.5, "peer": 5, "peer_name": "x", "ratio": 2.1,
+              "limit_fraction": None}
+
+    def run_with(self, results, status=0):
+        self.write("a_bench", f"#!/bin/sh\necho '{json.dumps(results)}' > $2\nexit {status}\n")
+        (self.root / "a_bench").chmod(0o755)
+        return subprocess.run([sys.executable, TOOLS / "run_benchmarks", self.root, self.root / "bench.json"],
+                              capture_output=True).returncode
+
+    def test_results_are_joined(self):
+        self.assertEqual(self.run_with([self.RESULT, self.RESULT]), 0)
+        self.assertEqual(json.loads((self.root / "bench.json").read_text()), [self.RESULT] * 2)
+
+    def test_bad_results_fail(self):
+        self.assertEqual(self.run_with([self.RESULT], status=3), 1)
+        self.assertEqual(self.run_with([]), 1)
+        self.assertEqual(self.run_with([{**self.RESULT, "ours": "fast"}]), 1)
+        self.assertEqual(self.run_with([{"name": "decode"}]), 1)
+
+
 if __name__ == "__main__":
     unittest.main()
