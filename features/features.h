@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/options.h"
+#include "features/example_gradients.h"
 #include "features/projection.h"
 #include "lora/lora_weights.h"
 #include "model/decoder.h"
@@ -65,7 +66,12 @@ class FeatureExtractor {
   FeatureOptions options_;
   AdapterLayout layout_;
   std::vector<Stage> stages_;
-  std::unique_ptr<Projection_> projection_;
+  // Adds R a_t of each row of one pass at one checkpoint to its sum.
+  void AddPass(const Stage& stage, const std::vector<std::span<const int32_t>>& rows, std::span<float* const> sums);
+  void Backpropagate(const Stage& stage, const std::vector<std::span<const int32_t>>& rows, const GradientSink& sink);
+
+  std::vector<RandomProjection> projection_;  // one size today; AccumulateAll takes several
+  bool pieces_aligned_ = true;          // every piece of a gradient begins at a multiple of the projection's vector
   std::string fingerprint_;
 };
 

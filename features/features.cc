@@ -1,0 +1,176 @@
+// Read this file first. For each checkpoint, one packed pass over many rows:
+//
+//   forward -> loss of the instruction tokens, mean per row -> backward, which hands out each row's gradient piece by
+//   piece -> Adam form and projection of the piece, added to the row's sum
+//
+// and at the end f(i) = normalise(sum over checkpoints). No gradient of all parameters is ever stored.
+#include "features/features.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/json.h"
+#include "features/projection_adam.h"
+
+namespace elrea {
+
+using torch::Tensor;
+using TokenSpans = std::vector<std::span<const int32_t>>;
+
+namespace {
+
+// Position t of a row predicts token t + 1; each row's weights sum to one.
+LossTargets InstructionTargets(const PackedBatch& batch) {
+  std::vector<int64_t> positions;
+  std::vector<float> weights;
+  for (int64_t s = 0; s < batch.num_segments(); ++s) {
+    for (int64_t t = 0; t + 1 < batch.length(s); ++t) {
+      positions.push_back(batch.begin(s) + t);
+      weights.push_back(1.0f / static_cast<float>(batch.length(s) - 1));
+    }
+  }
+  Tensor position = torch::tensor(positions, torch::kLong);
+  return {position, batch.ids.index_select(0, position + 1), torch::tensor(weights, torch::kFloat)};
+}
+
+AdamForm FormOf(const FeatureCheckpoint& c, const FeatureOptions& options) {
+  return {c.steps, c.beta1, c.beta2, c.epsilon, options.momentum == "included"};
+}
+
+std::string Fingerprint(const std::vector<FeatureCheckpoint>& checkpoints, const FeatureOptions& options,
+                        const Decoder& decoder) {
+  FeatureOptions fixed = options;
+  fixed.max_tokens_per_pass = 1;  // changes no feature
+  std::string text = JsonLine(OptionSet(fixed).ToJson()) + decoder.weights().fingerprint;
+  for (const FeatureCheckpoint& c : checkpoints) {
+    for (const Tensor& t : {c.adapter.params, c.m, c.v}) {
+      text += ChecksumHex({static_cast<const char*>(t.data_ptr()), t.nbytes()});
+    }
+    text += fmt::format(" {} {} {} {}", c.steps, c.beta1, c.beta2, c.epsilon);
+  }
+  return ChecksumHex(text);
+}
+
+bool PiecesAligned(const AdapterLayout& layout) {
+  for (int64_t layer = 0; layer < layout.num_layers(); ++layer) {
+    for (int g = 0; g < kNumLinearGroups; ++g) {
+      const AdapterLayout::Group& group = layout.group(layer, static_cast<LinearGroup>(g));
+      if (group.a_offset % RandomProjection::kVector != 0) return false;
+      for (const AdapterLayout::Slot& slot : group.slots) {
+        if (slot.b_offset % RandomProjection::kVector != 0 || slot.out * layout.rank() % RandomProjection::kVector != 0) return false;
+      }
+    }
+  }
+  return true;
+}
+
+// Rows in runs of at most `max_tokens` tokens; [begin, end) of each.
+std::vector<std::pair<size_t, size_t>> Passes(const TokenSpans& rows, int64_t max_tokens) {
+  std::vector<std::pair<size_t, size_t>> passes;
+  int64_t tokens = 0;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    auto length = static_cast<int64_t>(rows[i].size());
+    if (passes.empty() || tokens + length > max_tokens) {
+      passes.emplace_back(i, i);
+      tokens = 0;
+    }
+    passes.back().second = i + 1;
+    tokens += length;
+  }
+  return passes;
+}
+
+void Normalise(std::span<float> feature, size_t row) {
+  double square = 0;
+  for (float x : feature) square += static_cast<double>(x) * x;
+  if (!std::isfinite(square) || square <= 0) {
+    throw Error(ErrorKind::kInvalidInput,
+                fmt::format("row {}: the gradient feature is zero or not finite; use f32 (model.dtype=f32)", row + 1));
+  }
+  auto inverse = static_cast<float>(1 / std::sqrt(square));
+  for (float& x : feature) x *= inverse;
+}
+
+}  // namespace
+
+FeatureExtractor::FeatureExtractor(const Decoder& decoder, std::vector<FeatureCheckpoint> checkpoints,
+                                   const FeatureOptions& options)
+    : decoder_(decoder), options_(options), layout_(decoder.config(), checkpoints.at(0).adapter.config) {
+  if (options.checkpoints == "last") checkpoints.erase(checkpoints.begin(), checkpoints.end() - 1);
+  fingerprint_ = Fingerprint(checkpoints, options, decoder);
+  pieces_aligned_ = PiecesAligned(layout_);
+  projection_.emplace_back(static_cast<uint64_t>(options.seed), layout_.num_params(), options.projection_dim);
+  for (FeatureCheckpoint& c : checkpoints) {
+    auto weights = std::make_unique<LoraWeights>(layout_, c.adapter, decoder.dtype(), decoder.device());
+    stages_.push_back({std::move(c), std::move(weights)});
+  }
+}
+
+void FeatureExtractor::Backpropagate(const Stage& stage, const TokenSpans& rows, const GradientSink& sink) {
+  PackedBatch batch = PackRows(rows);
+  ExampleGradients gradients(*stage.weights, sink);
+  ForwardTape tape;
+  Tensor residual = decoder_.Forward(batch, &gradients, &tape), grad_residual;
+  decoder_.LossAndGradient(residual, InstructionTargets(batch), grad_residual);
+  decoder_.Backward(batch, tape, grad_residual, gradients);
+}
+
+void FeatureExtractor::AddPass(const Stage& stage, const TokenSpans& rows, std::span<float* const> sums) {
+  const FeatureCheckpoint& c = stage.checkpoint;
+  AdamForm form = FormOf(c, options_);
+  const float *m = c.m.data_ptr<float>(), *v = c.v.data_ptr<float>();
+  if (pieces_aligned_) {
+    Backpropagate(stage, rows, [&](int64_t segment, int64_t begin, int64_t count, const float* grad) {
+      ProjectAdam(form, grad, m + begin, v + begin, begin, count, projection_, sums.subspan(segment, 1));
+    });
+    return;
+  }
+  // Odd widths (tiny models): gather whole gradients first.
+  std::vector<std::vector<float>> whole(rows.size(), std::vector<float>(layout_.num_params()));
+  Backpropagate(stage, rows, [&](int64_t segment, int64_t begin, int64_t count, const float* grad) {
+    std::copy(grad, grad + count, whole[segment].begin() + begin);
+  });
+  for (size_t i = 0; i < rows.size(); ++i) {
+    ProjectAdam(form, whole[i].data(), m, v, 0, layout_.num_params(), projection_, sums.subspan(i, 1));
+  }
+}
+
+std::vector<float> FeatureExtractor::Extract(const TokenSpans& instructions) {
+  int64_t dim = options_.projection_dim, sum_size = projection_[0].sum_size();
+  std::vector<float> features(instructions.size() * dim);
+  for (auto [begin, end] : Passes(instructions, options_.max_tokens_per_pass)) {
+    TokenSpans rows(instructions.begin() + static_cast<int64_t>(begin), instructions.begin() + static_cast<int64_t>(end));
+    for (size_t i = 0; i < rows.size(); ++i) {
+      if (rows[i].size() < 2) {
+        throw Error(ErrorKind::kInvalidInput, fmt::format("row {}: an instruction needs at least 2 tokens", begin + i + 1));
+      }
+    }
+    std::vector<float> storage(rows.size() * sum_size);
+    std::vector<float*> sums;
+    for (size_t i = 0; i < rows.size(); ++i) sums.push_back(&storage[i * sum_size]);
+    for (const Stage& stage : stages_) AddPass(stage, rows, sums);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      std::span<float> feature(&features[(begin + i) * dim], dim);
+      projection_[0].Finish(sums[i], feature.data());
+      Normalise(feature, begin + i);
+    }
+  }
+  return features;
+}
+
+std::vector<std::vector<float>> FeatureExtractor::RawGradients(const TokenSpans& instructions) {
+  std::vector<std::vector<float>> gradients(instructions.size(), std::vector<float>(layout_.num_params()));
+  for (auto [begin, end] : Passes(instructions, options_.max_tokens_per_pass)) {
+    TokenSpans rows(instructions.begin() + static_cast<int64_t>(begin), instructions.begin() + static_cast<int64_t>(end));
+    Backpropagate(stages_.back(), rows, [&, first = begin](int64_t segment, int64_t at, int64_t count, const float* grad) {
+      std::copy(grad, grad + count, gradients[first + segment].begin() + at);
+    });
+  }
+  return gradients;
+}
+
+}  // namespace elrea
