@@ -95,11 +95,13 @@ inline Activated ActivateSilu(Vec x) {
   Vec s = simd::Sigmoid(x);
   return {x * s, s * (1.0f + x * (1.0f - s))};
 }
+// gelu_tanh(x) = x sigmoid(2 u), u = alpha (x + beta x^3): this form has no cancellation at large |x|.
 inline Activated ActivateGeluTanh(Vec x) {
   constexpr float kAlpha = 0.7978845608028654f, kBeta = 0.044715f;
-  Vec t = simd::Tanh(kAlpha * (x + kBeta * x * x * x));
-  Vec slope = 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * kAlpha * (1.0f + 3.0f * kBeta * x * x);
-  return {0.5f * x * (1.0f + t), slope};
+  Vec e = simd::Exp(-2.0f * kAlpha * (x + kBeta * x * x * x));
+  Vec s = 1.0f / (1.0f + e);
+  Vec slope_of_s = 2.0f * kAlpha * (1.0f + 3.0f * kBeta * x * x) * (e * s) * s;
+  return {x * s, s + x * slope_of_s};
 }
 
 template <typename T, Activated (*Activate)(Vec)>

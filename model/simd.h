@@ -83,6 +83,5 @@ inline Vec Exp(Vec x) {
 }
 
 inline Vec Sigmoid(Vec x) { return 1.0f / (1.0f + Exp(-x)); }
-inline Vec Tanh(Vec x) { return 2.0f * Sigmoid(2.0f * x) - 1.0f; }
 
 }  // namespace elrea::simd

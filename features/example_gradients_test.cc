@@ -1,0 +1,118 @@
+// Per-example gradients against autograd one row at a time, and features as the method's formula of them.
+#include "features/example_gradients.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "core/error.h"
+#include "features/features.h"
+#include "features/projection_adam.h"
+#include "lora/testing.h"
+#include "model/testing.h"
+
+namespace elrea {
+namespace {
+
+using torch::Tensor;
+
+double Cosine(const Tensor& a, const Tensor& b) { return ((a * b).sum() / (a.norm() * b.norm())).item<double>(); }
+
+class FeaturesTest : public testing::TestWithParam<ModelConfig (*)()> {
+ protected:
+  FeaturesTest() : decoder_(MakeTinyModel(GetParam()(), 7)), weights_(MakeTinyModel(GetParam()(), 7)) {
+    for (int64_t length : {17, 2, 30, 9, 9, 21}) {
+      rows_.push_back(RandomTokens(length, weights_.config.vocab, static_cast<uint64_t>(length + rows_.size())));
+    }
+  }
+  std::vector<std::span<const int32_t>> Spans() const { return {rows_.begin(), rows_.end()}; }
+
+  FeatureCheckpoint Checkpoint(uint64_t seed, int64_t steps) const {
+    FeatureCheckpoint c;
+    c.adapter = MakeRandomAdapter(weights_.config, config_, seed);
+    c.m = MakeRandomAdapter(weights_.config, config_, seed + 1).params * 1e-3;
+    c.v = MakeRandomAdapter(weights_.config, config_, seed + 2).params.square() * 1e-4;
+    c.steps = steps;
+    return c;
+  }
+
+  // Gradient of the mean next-token loss of one row, by autograd.
+  Tensor TwinGradient(const Adapter& adapter, const std::vector<int32_t>& row) const {
+    Tensor params = adapter.params.clone().requires_grad_(true);
+    Tensor log_probs = torch::log_softmax(TwinLogits(weights_, config_, params, row), 1);
+    Tensor loss = torch::zeros({});
+    for (size_t t = 0; t + 1 < row.size(); ++t) loss = loss - log_probs[static_cast<int64_t>(t)][row[t + 1]];
+    (loss / static_cast<double>(row.size() - 1)).backward();
+    return params.grad();
+  }
+
+  AdapterConfig config_{.rank = 4, .alpha = 8};
+  Decoder decoder_;
+  ModelWeights weights_;
+  std::vector<std::vector<int32_t>> rows_;
+};
+
+TEST_P(FeaturesTest, RawGradientsEqualAutogradWhateverTheBatch) {
+  FeatureCheckpoint checkpoint = Checkpoint(1, 5);
+  for (int64_t max_tokens : {1, 40, 1000}) {
+    FeatureOptions options{.projection_dim = 64, .max_tokens_per_pass = max_tokens};
+    FeatureExtractor extractor(decoder_, {checkpoint}, options);
+    auto gradients = extractor.RawGradients(Spans());
+    for (size_t r = 0; r < rows_.size(); ++r) {
+      Tensor ours = torch::tensor(gradients[r]), twin = TwinGradient(checkpoint.adapter, rows_[r]);
+      EXPECT_GT(Cosine(ours, twin), 0.999999) << "row " << r;
+      EXPECT_NEAR(ours.norm().item<double>() / twin.norm().item<double>(), 1, 1e-4);
+    }
+  }
+}
+
+TEST_P(FeaturesTest, FeaturesFollowTheFormula) {
+  std::vector<FeatureCheckpoint> checkpoints = {Checkpoint(1, 3), Checkpoint(20, 6)};
+  for (const char* momentum : {"included", "excluded"}) {
+    FeatureOptions options{.projection_dim = 256, .momentum = momentum, .max_tokens_per_pass = 50, .seed = 4};
+    FeatureExtractor extractor(decoder_, checkpoints, options);
+    std::vector<float> features = extractor.Extract(Spans());
+    RandomProjection projection(4, extractor.num_params(), 256);
+    for (size_t r = 0; r < rows_.size(); ++r) {
+      Tensor sum = torch::zeros({extractor.num_params()});
+      for (const FeatureCheckpoint& c : checkpoints) {
+        Tensor g = TwinGradient(c.adapter, rows_[r]);
+        double n = static_cast<double>(c.steps), b1 = c.beta1, b2 = c.beta2;
+        Tensor m = ((momentum == std::string("included") ? b1 : 0.0) * c.m + (1 - b1) * g) / (1 - std::pow(b1, n));
+        Tensor v = (b2 * c.v + (1 - b2) * g.square()) / (1 - std::pow(b2, n));
+        sum += m / (v.sqrt() + c.epsilon);
+      }
+      std::vector<float> scratch(projection.sum_size()), out(256);
+      projection.Accumulate(sum.data_ptr<float>(), 0, sum.numel(), scratch.data());
+      projection.Finish(scratch.data(), out.data());
+      Tensor ours = torch::from_blob(&features[r * 256], {256}), expected = torch::tensor(out);
+      EXPECT_GT(Cosine(ours, expected), 0.9999) << "row " << r;
+      EXPECT_NEAR(ours.norm().item<double>(), 1, 1e-5);
+    }
+  }
+}
+
+TEST_P(FeaturesTest, FingerprintTellsCheckpointsAndOptionsApart) {
+  auto fingerprint = [&](uint64_t seed, FeatureOptions options) {
+    return FeatureExtractor(decoder_, {Checkpoint(seed, 3)}, options).fingerprint();
+  };
+  FeatureOptions options{.projection_dim = 64};
+  std::string base = fingerprint(1, options);
+  EXPECT_EQ(base, fingerprint(1, options));
+  EXPECT_EQ(base, fingerprint(1, {.projection_dim = 64, .max_tokens_per_pass = 7}));  // changes no feature
+  EXPECT_NE(base, fingerprint(2, options));
+  EXPECT_NE(base, fingerprint(1, {.projection_dim = 128}));
+  EXPECT_NE(base, fingerprint(1, {.projection_dim = 64, .seed = 9}));
+}
+
+TEST_P(FeaturesTest, ARowWithoutTwoTokensIsRefused) {
+  FeatureExtractor extractor(decoder_, {Checkpoint(1, 3)}, {.projection_dim = 64});
+  std::vector<int32_t> single = {3};
+  EXPECT_THROW(extractor.Extract({rows_[0], single}), Error);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, FeaturesTest, testing::Values(TinyLlamaConfig, TinyGemma3Config));
+
+}  // namespace
+}  // namespace elrea
