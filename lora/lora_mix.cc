@@ -15,7 +15,7 @@ using torch::Tensor;
 
 namespace {
 
-constexpr int64_t kFewRows = 8;
+constexpr int64_t kFusedRows = 8;
 
 void AddRange(const LoraWeights& lora, int64_t layer, LinearGroup id, const Tensor& x, Tensor& y, int64_t begin,
               int64_t end) {
@@ -40,7 +40,7 @@ void LoraMix::AddForward(int64_t layer, LinearGroup id, const PackedBatch& batch
     while (last + 1 < segments && adapter_of_segment_[last + 1] == adapter_of_segment_[s]) ++last;
     const LoraWeights* lora = adapter_of_segment_[s];
     int64_t begin = batch.offsets[s], end = batch.offsets[last + 1];
-    if (lora && end - begin < kFewRows && CanAddLowRankRows(x, y)) {
+    if (lora && end - begin < kFusedRows && CanAddLowRankRows(x, y)) {
       for (int64_t row = begin; row < end; ++row) few.push_back({lora, row});
     } else if (lora) {
       AddRange(*lora, layer, id, x, y, begin, end);

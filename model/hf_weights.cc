@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 
 #include "core/error.h"
@@ -159,10 +160,20 @@ std::string CheckpointFingerprint(const Checkpoint& checkpoint) {
   return Fingerprint(entries);
 }
 
+// Old writers did not pad the header, so tensors may lie at odd addresses; those are copied to aligned memory
+// first.
 void FillTensor(const TensorView& view, torch::Dtype source_type, bool add_one, torch::Tensor& out) {
-  // from_blob wants a mutable pointer; the map is read-only and only read here.
-  void* bytes = const_cast<std::byte*>(view.bytes.data());
-  out.copy_(torch::from_blob(bytes, view.shape, torch::dtype(source_type)));
+  const size_t alignment = DTypeBytes(view.dtype);
+  const bool aligned = reinterpret_cast<uintptr_t>(view.bytes.data()) % alignment == 0;
+  torch::Tensor source;
+  if (aligned) {  // from_blob wants a mutable pointer; the map is read-only, and only read here
+    source =
+        torch::from_blob(const_cast<std::byte*>(view.bytes.data()), view.shape, torch::dtype(source_type));
+  } else {
+    source = torch::empty(view.shape, torch::dtype(source_type));
+    std::memcpy(source.data_ptr(), view.bytes.data(), view.bytes.size());
+  }
+  out.copy_(source);
   if (add_one) out.add_(1);
 }
 

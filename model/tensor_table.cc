@@ -49,6 +49,12 @@ void ListLayer(const ModelConfig& c, const Family& family, int64_t layer, LayerW
   }
 }
 
+std::string FirstFaults(std::vector<std::string> faults) {
+  const size_t num_more = faults.size() > kMaxNamedFaults ? faults.size() - kMaxNamedFaults : 0;
+  faults.resize(faults.size() - num_more);
+  return Join(faults, "; ") + (num_more > 0 ? fmt::format("; and {} more", num_more) : "");
+}
+
 }  // namespace
 
 std::vector<TensorSlot> ListTensors(ModelWeights& weights) {
@@ -72,7 +78,7 @@ std::string ShapeText(const std::vector<int64_t>& shape) {
 void CheckTensors(const std::vector<TensorSlot>& slots, std::string TensorSlot::*name_of,
                   const std::map<std::string, std::vector<int64_t>>& found,
                   const std::function<bool(const std::string&)>& may_ignore, const std::string& origin) {
-  std::vector<std::string> faults;
+  std::vector<std::string> faults, unknown;
   std::set<std::string> expected;
   for (const TensorSlot& slot : slots) {
     const std::string& name = slot.*name_of;
@@ -87,17 +93,23 @@ void CheckTensors(const std::vector<TensorSlot>& slots, std::string TensorSlot::
   }
   for (const auto& [name, shape] : found) {
     if (expected.count(name) == 0 && !may_ignore(name)) {
-      faults.push_back(fmt::format("{} {} is not part of this architecture", name, ShapeText(shape)));
+      unknown.push_back(fmt::format("{} {} is not known", name, ShapeText(shape)));
     }
   }
-  if (faults.empty()) return;
-  const size_t num_more = faults.size() > kMaxNamedFaults ? faults.size() - kMaxNamedFaults : 0;
-  faults.resize(faults.size() - num_more);
+  if (faults.empty() && unknown.empty()) return;
+  if (faults.empty()) {
+    throw Error(
+        ErrorKind::kInvalidInput,
+        fmt::format("{}: the model has parts that its configuration does not call for or elrea does not "
+                    "support: {}; use another model",
+                    origin, FirstFaults(unknown)));
+  }
+  faults.insert(faults.end(), unknown.begin(), unknown.end());
   throw Error(
       ErrorKind::kCorrupt,
-      fmt::format("{}: the tensors do not fit the model's configuration: {}{}; take the checkpoint again "
+      fmt::format("{}: the tensors do not fit the model's configuration: {}; take the checkpoint again "
                   "from its source, or correct its configuration",
-                  origin, Join(faults, "; "), num_more ? fmt::format("; and {} more", num_more) : ""));
+                  origin, FirstFaults(faults)));
 }
 
 torch::Tensor AllocateSlot(const TensorSlot& slot, torch::Dtype dtype) {

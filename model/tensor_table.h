@@ -26,10 +26,9 @@ struct TensorSlot {
 // its own. REQUIRES: a valid config. The slots point into `weights`, which must not move meanwhile.
 std::vector<TensorSlot> ListTensors(ModelWeights& weights);
 
-// Throws one kCorrupt naming every tensor that is missing, has another shape than expected, or is not
-// expected
-// (`may_ignore` excuses names). `found` holds the shapes in the checkpoint, `name_of` picks the format's
-// name.
+// Throws one Error naming all tensors that are missing or have another shape than expected (kCorrupt) or are
+// not known (kInvalidInput when that is all; `may_ignore` excuses names). `found` holds the shapes in the
+// checkpoint, `name_of` picks the format's name.
 void CheckTensors(const std::vector<TensorSlot>& slots, std::string TensorSlot::*name_of,
                   const std::map<std::string, std::vector<int64_t>>& found,
                   const std::function<bool(const std::string&)>& may_ignore, const std::string& origin);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/linear.h"
 #include "model/simd.h"
 
 namespace elrea {
@@ -105,7 +106,13 @@ Tensor TokenLoss(const Tensor& normed, const Tensor& head, double softcap, const
 }
 
 Tensor VocabularyLogits(const Tensor& normed, const Tensor& head, double softcap) {
-  Tensor logits = at::mm(normed, head.t()).to(torch::kFloat);
+  Tensor logits;
+  if (CanStreamRows(normed, head)) {
+    logits = torch::empty({normed.size(0), head.size(0)}, torch::kFloat);
+    StreamRows(normed, head, logits);
+  } else {
+    logits = at::mm(normed, head.t()).to(torch::kFloat);
+  }
   return softcap > 0 ? (logits / softcap).tanh_().mul_(softcap) : logits;
 }
 

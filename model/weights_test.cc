@@ -6,11 +6,13 @@
 #include <torch/torch.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <fstream>
 #include <functional>
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/rng.h"
 #include "core/safetensors.h"
 #include "model/tensor_table.h"
 #include "model/testing.h"
@@ -109,6 +111,19 @@ TEST_F(WeightsTest, ShardsEqualOneFile) {
   EXPECT_EQ(one.fingerprint, three.fingerprint);
 }
 
+// Headers of odd length put every tensor at an odd address.
+TEST_F(WeightsTest, ReadsUnalignedTensors) {
+  const ModelWeights model = MakeTinyModel(TinyLlamaConfig(), 5, torch::kBFloat16);
+  WriteHuggingFaceModel(model, Path("hf"));
+  std::string file = ReadFile(Path("hf/model.safetensors"));
+  uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, file.data(), sizeof(header_bytes));
+  file.insert(sizeof(header_bytes) + header_bytes++, " ");
+  std::memcpy(file.data(), &header_bytes, sizeof(header_bytes));
+  std::ofstream(Path("hf/model.safetensors"), std::ios::binary) << file;
+  ExpectSameTensors(LoadModelWeights(Path("hf"), torch::kBFloat16), model);
+}
+
 TEST_F(WeightsTest, FingerprintFollowsTheBytes) {
   ModelWeights model = MakeTinyModel(TinyLlamaConfig(), 5);
   MakeGguf(model).Write(Path("a.gguf"));
@@ -170,7 +185,7 @@ TEST_F(WeightsTest, DamagedGgufNamesTheTensor) {
   MakeGguf(model).AddTensor("blk.0.attn_q.weight", GgmlType::kF32, {16, 64}, floats).Write(path);
   ExpectLoadError(path, ErrorKind::kCorrupt, "blk.0.attn_q.weight has shape [16, 64], expected [32, 32]");
   MakeGguf(model).AddTensor("blk.0.attn_q.bias", GgmlType::kF32, {32}, floats.substr(0, 128)).Write(path);
-  ExpectLoadError(path, ErrorKind::kCorrupt, "blk.0.attn_q.bias");
+  ExpectLoadError(path, ErrorKind::kInvalidInput, "blk.0.attn_q.bias");
   MakeGguf(model).AddTensor("blk.0.attn_q.weight", static_cast<GgmlType>(99), {32, 32}, floats).Write(path);
   ExpectLoadError(path, ErrorKind::kInvalidInput, "blk.0.attn_q.weight");
   // A type flipped to one with other block sizes: the bytes of the tensor no longer fit.
@@ -194,7 +209,7 @@ TEST_F(WeightsTest, DamagedGgufMetadataNamesTheKey) {
   expect(GgufBuilder(good).SetInt("llama.block_count", 4000000000), ErrorKind::kInvalidInput,
          "layers is 4000000000");
   expect(GgufBuilder(good).SetInt("llama.block_count", 3), ErrorKind::kCorrupt, "blk.2.attn_norm.weight");
-  expect(GgufBuilder(good).SetInt("llama.block_count", 1), ErrorKind::kCorrupt, "blk.1.attn_k.weight");
+  expect(GgufBuilder(good).SetInt("llama.block_count", 1), ErrorKind::kInvalidInput, "blk.1.attn_k.weight");
   expect(GgufBuilder(good).SetInt("llama.vocab_size", 95), ErrorKind::kCorrupt, "llama.vocab_size");
   expect(GgufBuilder(good).SetInt("llama.attention.head_count", 0), ErrorKind::kInvalidInput, "heads is 0");
   expect(GgufBuilder(good).SetInt("llama.attention.value_length", 16), ErrorKind::kInvalidInput,
@@ -202,6 +217,35 @@ TEST_F(WeightsTest, DamagedGgufMetadataNamesTheKey) {
   expect(GgufBuilder(good).SetInt("llama.rope.dimension_count", 4), ErrorKind::kInvalidInput,
          "dimension_count");
   expect(GgufBuilder(good).SetString("llama.rope.scaling.type", "yarn"), ErrorKind::kInvalidInput, "yarn");
+}
+
+// Any byte of the header, and of config.json, may be wrong: the answer is an Error or a model, never a crash.
+TEST_F(WeightsTest, ChangedBytesNeverCrash) {
+  const ModelWeights model = MakeTinyModel(TinyGemma3Config(), 5);
+  WriteHuggingFaceModel(model, Path("hf"));
+  MakeGguf(model).Write(Path("m.gguf"));
+  const std::pair<fs::path, fs::path> victims[] = {{Path("m.gguf"), Path("m.gguf")},
+                                                   {Path("hf/model.safetensors"), Path("hf")},
+                                                   {Path("hf/config.json"), Path("hf")}};
+  int num_refused = 0;
+  for (const auto& [file, loaded] : victims) {
+    const std::string good = ReadFile(file);
+    const uint64_t header = std::min<uint64_t>(good.size(), 4096);
+    Rng rng(17);
+    for (int i = 0; i < 300; ++i) {
+      std::string bad = good;
+      bad[rng.Below(header)] = static_cast<char>(rng.Below(256));
+      std::ofstream(file, std::ios::binary) << bad;
+      try {
+        LoadModelWeights(loaded, torch::kFloat);
+      } catch (const Error& error) {
+        EXPECT_NE(error.kind(), ErrorKind::kInternal) << error.what();
+        ++num_refused;
+      }
+    }
+    std::ofstream(file, std::ios::binary) << good;
+  }
+  EXPECT_GT(num_refused, 450);
 }
 
 class HuggingFaceDamage : public WeightsTest {

@@ -1,0 +1,128 @@
+#include "model/linear.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+
+#include "model/simd.h"
+
+namespace elrea {
+
+using simd::kLanes;
+using simd::Load;
+using simd::Store;
+using simd::Vec;
+using torch::Tensor;
+
+namespace {
+
+constexpr int kColumns = 4;    // weight rows (output columns) taken together
+constexpr int kRowBlock = 6;   // input rows held against them: 24 running sums in registers
+
+// sums[r][c] += x_r . w_c over [0, in). f32: sixteen products at a time.
+template <int Rows>
+void Dots(const float* x, const float* w, int64_t in, Vec (&sums)[Rows][kColumns]) {
+  for (int64_t i = 0; i < in; i += kLanes) {
+    Vec weight[kColumns];
+    for (int c = 0; c < kColumns; ++c) weight[c] = Load(w + c * in + i);
+    for (int r = 0; r < Rows; ++r) {
+      Vec v = Load(x + r * in + i);
+      for (int c = 0; c < kColumns; ++c) sums[r][c] += v * weight[c];
+    }
+  }
+}
+
+// bf16 with f32 sums: pairs of products where the processor has them.
+template <int Rows>
+void Dots(const c10::BFloat16* x, const c10::BFloat16* w, int64_t in, Vec (&sums)[Rows][kColumns]) {
+  int64_t i = 0;
+#ifdef __AVX512BF16__
+  for (; i + 2 * kLanes <= in; i += 2 * kLanes) {
+    __m512bh weight[kColumns];
+    for (int c = 0; c < kColumns; ++c) std::memcpy(&weight[c], w + c * in + i, sizeof weight[c]);
+    for (int r = 0; r < Rows; ++r) {
+      __m512bh v;
+      std::memcpy(&v, x + r * in + i, sizeof v);
+      for (int c = 0; c < kColumns; ++c) sums[r][c] = (Vec)_mm512_dpbf16_ps((__m512)sums[r][c], v, weight[c]);
+    }
+  }
+#endif
+  for (; i < in; i += kLanes) {
+    for (int r = 0; r < Rows; ++r) {
+      Vec v = Load(x + r * in + i);
+      for (int c = 0; c < kColumns; ++c) sums[r][c] += v * Load(w + c * in + i);
+    }
+  }
+}
+
+template <int Rows, typename T, typename Out>
+void RowBlock(const T* x, const T* w, int64_t in, Out* y, int64_t y_stride) {
+  Vec sums[Rows][kColumns] = {};
+  Dots<Rows>(x, w, in, sums);
+  for (int r = 0; r < Rows; ++r) {
+    for (int c = 0; c < kColumns; ++c) y[r * y_stride + c] = static_cast<Out>(simd::Sum(sums[r][c]));
+  }
+}
+
+// All rows against four weight rows, which stay in the nearest cache between row blocks.
+template <typename T, typename Out>
+void ColumnBlock(const T* x, int64_t rows, const T* w, int64_t in, Out* y, int64_t y_stride) {
+  int64_t r = 0;
+  for (; r + kRowBlock <= rows; r += kRowBlock) RowBlock<kRowBlock>(x + r * in, w, in, y + r * y_stride, y_stride);
+  x += r * in;
+  y += r * y_stride;
+  switch (rows - r) {
+    case 1: return RowBlock<1>(x, w, in, y, y_stride);
+    case 2: return RowBlock<2>(x, w, in, y, y_stride);
+    case 3: return RowBlock<3>(x, w, in, y, y_stride);
+    case 4: return RowBlock<4>(x, w, in, y, y_stride);
+    case 5: return RowBlock<5>(x, w, in, y, y_stride);
+    default: return;
+  }
+}
+
+template <typename T, typename Out>
+void Stream(const Tensor& x, const Tensor& weight, Tensor& y) {
+  int64_t rows = x.size(0), in = x.size(1), out = weight.size(0), stride = y.size(1);
+  const T *data = x.data_ptr<T>(), *w = weight.data_ptr<T>();
+  Out* result = y.data_ptr<Out>();
+  // A task reads at least 64 KiB of weights, so that starting it does not count.
+  int64_t grain = std::max<int64_t>(1, (1 << 16) / (kColumns * in * static_cast<int64_t>(sizeof(T))));
+  at::parallel_for(0, out / kColumns, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      int64_t first = block * kColumns;
+      ColumnBlock(data, rows, w + first * in, in, result + first, stride);
+    }
+  });
+}
+
+}  // namespace
+
+bool CanStreamRows(const Tensor& x, const Tensor& weight) {
+  return x.is_cpu() && x.size(0) <= kFewRows && x.is_contiguous() && weight.is_contiguous() &&
+         x.size(1) % kLanes == 0 && weight.size(0) % kColumns == 0;
+}
+
+void StreamRows(const Tensor& x, const Tensor& weight, Tensor& y) {
+  if (x.scalar_type() == torch::kFloat) {
+    Stream<float, float>(x, weight, y);
+  } else {
+    Stream<c10::BFloat16, float>(x, weight, y);
+  }
+}
+
+Tensor FrozenLinear(const Tensor& x, const Tensor& weight) {
+  if (!CanStreamRows(x, weight)) return at::mm(x, weight.t());
+  Tensor y = torch::empty({x.size(0), weight.size(0)}, x.options());
+  if (x.scalar_type() == torch::kFloat) {
+    Stream<float, float>(x, weight, y);
+  } else {
+    Stream<c10::BFloat16, c10::BFloat16>(x, weight, y);
+  }
+  return y;
+}
+
+Tensor FrozenLinearBackward(const Tensor& grad_y, const Tensor& weight) { return at::mm(grad_y, weight); }
+
+}  // namespace elrea
