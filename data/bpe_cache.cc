@@ -1,10 +1,6 @@
 // Open addressing over slots that point into two arenas.
 #include "data/bpe_cache.h"
 
-#include <cstring>
-
-#include "core/rng.h"
-
 namespace elrea {
 namespace {
 
@@ -14,21 +10,6 @@ constexpr size_t kMaxWords = kNumSlots / 4 * 3;
 }  // namespace
 
 WordCache::WordCache() : slots_(kNumSlots, Slot{}) {}
-
-// Eight bytes at a time through SplitMix's finaliser; words are short, so setting up a stronger hash would
-// cost more than it saves, and a collision only costs a comparison.
-uint64_t WordCache::HashOf(std::string_view word) {
-  uint64_t hash = word.size() * 0x9e3779b97f4a7c15ULL;
-  while (word.size() >= 8) {
-    uint64_t block;
-    std::memcpy(&block, word.data(), 8);
-    hash = MixBits(hash ^ block);
-    word.remove_prefix(8);
-  }
-  uint64_t block = 0;
-  std::memcpy(&block, word.data(), word.size());
-  return MixBits(hash ^ block);
-}
 
 size_t WordCache::SlotOf(std::string_view word, uint64_t hash) const {
   size_t i = hash % kNumSlots;

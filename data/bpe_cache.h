@@ -23,11 +23,10 @@ class WordCache {
   static constexpr size_t kMaxWordBytes = 64;  // longer words rarely come back
 
   WordCache();
-  // Valid until the next Insert. REQUIRES: hash == HashOf(word).
+  // Valid until the next Insert. REQUIRES: hash == HashBytes(word), word not empty.
   std::optional<std::span<const int32_t>> Find(std::string_view word, uint64_t hash) const;
   // REQUIRES: word.size() <= kMaxWordBytes and Find(word, hash) is empty.
   void Insert(std::string_view word, uint64_t hash, std::span<const int32_t> tokens);
-  static uint64_t HashOf(std::string_view word);
 
  private:
   struct Slot {

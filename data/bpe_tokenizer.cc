@@ -15,9 +15,12 @@
 namespace elrea {
 namespace {
 
-constexpr std::string_view kLowLine = "\xE2\x96\x81";  // U+2581, SentencePiece's space
-constexpr char32_t kLowLineCode = 0x2581;
+constexpr std::string_view kLowLine = "\xE2\x96\x81";                      // U+2581, SentencePiece's space
 constexpr size_t kMaxTextBytes = std::numeric_limits<int32_t>::max() / 4;  // positions in a word are 32-bit
+
+// ASCII characters, U+2581, and all others together.
+constexpr size_t kOtherChar = 129;
+size_t JoinClass(char32_t code) { return code < 128 ? code : code == 0x2581 ? 128 : kOtherChar; }
 
 bool IsAscii(std::string_view text) {
   unsigned char all = 0;
@@ -61,7 +64,7 @@ BpeTokenizer::BpeTokenizer(BpeSpec spec)
   strips_leading_space_ = spec_.strip_leading_space;
   std::vector<AddedToken> raw, normalized;
   for (AddedToken& token : spec_.added) {
-    if (token.special) special_.emplace_back(token.content, token.id);
+    if (token.special && !token.content.empty()) special_.emplace_back(token.content, token.id);
     if (token.normalized && !spec_.normalizer.empty()) {
       AddedToken after = token;
       after.content = spec_.normalizer.Apply(token.content, false);
@@ -75,7 +78,7 @@ BpeTokenizer::BpeTokenizer(BpeSpec spec)
   IndexTokens();
   IndexChars();
   IndexMerges();
-  if (!spec_.byte_level) IndexSpaceJoins();
+  if (!spec_.byte_level) IndexJoins();
   fingerprint_ = ChecksumHex(Identity());
   spec_.merges = {};
 }
@@ -142,17 +145,25 @@ void BpeTokenizer::IndexMerges() {
   }
 }
 
-// SentencePiece merges over the whole text, but a merge can cross a boundary only if some piece does: between
-// a character and U+2581 almost none does (one piece of Gemma's 262,144). Cutting where none does gives the
-// same tokens, and words short enough for the cache.
-void BpeTokenizer::IndexSpaceJoins() {
+// SentencePiece merges over the whole text, but a merge can reach across two neighbouring characters only if
+// some piece has them side by side. Cutting where none does gives the same tokens, and words short enough for
+// the cache: before almost every U+2581, and in formulas and code at many places more.
+void BpeTokenizer::IndexJoins() {
+  for (auto& row : joins_) row.reset();
+  joins_[kOtherChar].set();
+  for (auto& row : joins_) row.set(kOtherChar);
+  for (size_t code = 0; code < 128; ++code) {  // neighbouring unknown characters may become one token
+    if (code < char_tokens_.size() && char_tokens_[code] >= 0) continue;
+    joins_[code].set();
+    for (auto& row : joins_) row.set(code);
+  }
   for (const std::string& piece : spec_.vocabulary.pieces()) {
-    if (piece.find(kLowLine, 1) == std::string::npos) continue;
-    char32_t previous = kLowLineCode;
+    size_t previous = kNumJoinClasses;
     for (size_t pos = 0; pos < piece.size();) {
       const Char c = CharAt(piece, pos);
-      if (c.code == kLowLineCode && previous != kLowLineCode) joined_to_space_.insert(previous);
-      previous = c.code;
+      const size_t current = JoinClass(c.code);
+      if (previous < kNumJoinClasses) joins_[previous].set(current);
+      previous = current;
       pos += c.num_bytes;
     }
   }
@@ -245,18 +256,19 @@ void BpeTokenizer::EncodeNormalized(std::string_view text, bool at_start, Encode
   }
 }
 
-// Cuts a SentencePiece text where no merge can reach across; see IndexSpaceJoins.
+// Cuts a SentencePiece text where no merge can reach across; see IndexJoins.
 void BpeTokenizer::EncodePiece(std::string_view piece, EncodeScratch& scratch,
                                std::vector<int32_t>& tokens) const {
-  size_t begin = 0;
-  for (size_t pos = piece.find(kLowLine, 1); pos != std::string_view::npos;
-       pos = piece.find(kLowLine, pos + 1)) {
-    size_t before = pos - 1;
-    while ((static_cast<unsigned char>(piece[before]) & 0xC0) == 0x80) --before;
-    const char32_t previous = CharAt(piece, before).code;
-    if (previous == kLowLineCode || joined_to_space_.contains(previous)) continue;
-    EncodeWord(piece.substr(begin, pos - begin), scratch, tokens);
-    begin = pos;
+  size_t begin = 0, previous = kOtherChar;
+  for (size_t pos = 0; pos < piece.size();) {
+    const Char c = CharAt(piece, pos);
+    const size_t current = JoinClass(c.code);
+    if (pos > begin && !joins_[previous][current]) {
+      EncodeWord(piece.substr(begin, pos - begin), scratch, tokens);
+      begin = pos;
+    }
+    previous = current;
+    pos += c.num_bytes;
   }
   EncodeWord(piece.substr(begin), scratch, tokens);
 }
@@ -267,7 +279,7 @@ void BpeTokenizer::EncodeWord(std::string_view word, EncodeScratch& scratch,
     MergeWord(word, scratch, tokens);
     return;
   }
-  const uint64_t hash = WordCache::HashOf(word);
+  const uint64_t hash = HashBytes(word);
   if (const auto known = scratch.cache.Find(word, hash)) {
     tokens.insert(tokens.end(), known->begin(), known->end());
     return;

@@ -5,12 +5,12 @@
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "data/bpe_cache.h"
@@ -56,7 +56,7 @@ class BpeTokenizer : public Tokenizer {
   void IndexTokens();
   void IndexChars();
   void IndexMerges();
-  void IndexSpaceJoins();
+  void IndexJoins();
   std::string Identity() const;
   void EncodeFragment(std::string_view text, bool at_start, bool parse_special, EncodeScratch& scratch,
                       std::vector<int32_t>& tokens) const;
@@ -72,9 +72,11 @@ class BpeTokenizer : public Tokenizer {
   Normalizer text_rules_;  // what the pre-tokeniser's section asks for before cutting
   AddedTokenMatcher raw_matcher_, normalized_matcher_;
   MergeTable merges_;
-  std::array<int32_t, 256> byte_tokens_;          // -1: the vocabulary lacks the byte
-  std::vector<int32_t> char_tokens_;              // SentencePiece: by code point; -1 as above
-  std::unordered_set<char32_t> joined_to_space_;  // characters that some piece has right before U+2581
+  std::array<int32_t, 256> byte_tokens_;  // -1: the vocabulary lacks the byte
+  std::vector<int32_t> char_tokens_;      // SentencePiece: by code point; -1 as above
+  static constexpr size_t kNumJoinClasses = 130;
+  std::array<std::bitset<kNumJoinClasses>, kNumJoinClasses>
+      joins_;                                                  // does some piece have these side by side?
   std::unordered_map<std::string_view, int32_t> whole_words_;  // for ignore_merges, by bytes
   std::string bytes_;                                          // of all tokens, one after the other
   std::vector<uint32_t> bytes_begin_;                          // [vocab + 1]

@@ -1,8 +1,11 @@
 // Spellings of bytes and the index of pieces.
 #include "data/bpe_vocabulary.h"
 
+#include <bit>
+#include <cstring>
 #include <utility>
 
+#include "core/rng.h"
 #include "data/pretokenizer_chars.h"
 
 namespace elrea {
@@ -36,17 +39,41 @@ int HexDigit(char c) {
 
 }  // namespace
 
-Vocabulary::Vocabulary(std::vector<std::string> pieces) : pieces_(std::move(pieces)) {
-  ids_.reserve(pieces_.size());
+uint64_t HashBytes(std::string_view bytes) {
+  uint64_t hash = bytes.size() * 0x9e3779b97f4a7c15ULL;
+  uint64_t block;
+  for (; bytes.size() >= 8; bytes.remove_prefix(8)) {
+    std::memcpy(&block, bytes.data(), 8);
+    hash = MixBits(hash ^ block);
+  }
+  block = 0;
+  if (!bytes.empty()) std::memcpy(&block, bytes.data(), bytes.size());
+  return MixBits(hash ^ block);
+}
+
+Vocabulary::Vocabulary(std::vector<std::string> pieces)
+    : pieces_(std::move(pieces)), slots_(std::bit_ceil(2 * pieces_.size() + 2)) {
   for (size_t id = 0; id < pieces_.size(); ++id) {
-    if (!pieces_[id].empty()) ids_[pieces_[id]] = static_cast<int32_t>(id);
+    if (pieces_[id].empty()) continue;
+    const uint64_t hash = HashBytes(pieces_[id]);
+    slots_[SlotOf(pieces_[id], hash)] = {static_cast<uint32_t>(hash >> 32), static_cast<int32_t>(id)};
+  }
+}
+
+size_t Vocabulary::SlotOf(std::string_view piece, uint64_t hash) const {
+  const size_t mask = slots_.size() - 1;
+  for (size_t i = hash & mask;; i = (i + 1) & mask) {
+    const Slot& slot = slots_[i];
+    if (slot.token < 0) return i;
+    if (slot.hash_tag == hash >> 32 && pieces_[static_cast<size_t>(slot.token)] == piece) return i;
   }
 }
 
 std::optional<int32_t> Vocabulary::Find(std::string_view piece) const {
-  const auto found = ids_.find(piece);
-  if (found == ids_.end()) return std::nullopt;
-  return found->second;
+  if (slots_.empty()) return std::nullopt;
+  const Slot& slot = slots_[SlotOf(piece, HashBytes(piece))];
+  if (slot.token < 0) return std::nullopt;
+  return slot.token;
 }
 
 const std::array<std::string, 256>& ByteAlphabet() {

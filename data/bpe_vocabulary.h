@@ -3,23 +3,24 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace elrea {
 
-// Pieces by id with an index by text. Move-only: the index points into the pieces.
+// A hash for short strings: eight bytes at a time through SplitMix's finaliser.
+uint64_t HashBytes(std::string_view bytes);
+
+// Pieces by id with an index by text.
 class Vocabulary {
  public:
   Vocabulary() = default;
   explicit Vocabulary(
       std::vector<std::string> pieces);  // of equal pieces the last has the index; empty ones none
-  Vocabulary(Vocabulary&&) noexcept = default;
-  Vocabulary& operator=(Vocabulary&&) noexcept = default;
 
   int64_t size() const { return static_cast<int64_t>(pieces_.size()); }
   const std::string& piece(int32_t token) const { return pieces_[static_cast<size_t>(token)]; }
@@ -27,8 +28,13 @@ class Vocabulary {
   std::optional<int32_t> Find(std::string_view piece) const;
 
  private:
+  struct Slot {
+    uint32_t hash_tag = 0;  // the hash's upper half, which saves most comparisons of texts
+    int32_t token = -1;
+  };
+  size_t SlotOf(std::string_view piece, uint64_t hash) const;
   std::vector<std::string> pieces_;
-  std::unordered_map<std::string_view, int32_t> ids_;
+  std::vector<Slot> slots_;  // open addressing, load at most one half
 };
 
 // The character that stands for each byte in GPT-2's alphabet: printable Latin-1 for itself, the others from

@@ -1,5 +1,5 @@
 // What happens to text before it is cut and merged: Unicode normal forms, replaced strings, prefixes.
-// Const-shareable.
+// Normal forms are of the Unicode version of the system's utf8proc. Const-shareable.
 #pragma once
 
 #include <string>
