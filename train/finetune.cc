@@ -60,6 +60,7 @@ class Session {
         ++state_.batch;
         progress.Add(1, fmt::format("loss {:.4f}", loss));
         if (Seconds() - saved_ >= options_.checkpoint_every_s) Save();
+        if (job_.keep_going && !job_.keep_going(state_.adam.steps)) Stop();
       }
       FinishEpoch();
     }
@@ -170,6 +171,12 @@ class Session {
     begun_ = saved_ = now;
     metrics_.flush();
     SaveRunState(job_.directory, state_);
+  }
+
+  [[noreturn]] void Stop() {
+    Save();
+    throw Error(ErrorKind::kUnavailable,
+                fmt::format("{}: stopped after step {}; run the same command again to go on", job_.label, state_.adam.steps));
   }
 
   FinetuneResult Finish() {

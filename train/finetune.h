@@ -7,6 +7,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -73,6 +74,9 @@ struct FinetuneJob {
   std::vector<const TokenRow*> rows;
   std::vector<const TokenRow*> validation;  // may be empty
   std::filesystem::path directory;
+  // Asked after every optimiser step with the number taken so far; false saves the state and ends with kUnavailable.
+  // Empty: never stops.
+  std::function<bool(int64_t steps)> keep_going = {};
 };
 
 struct FinetuneResult {

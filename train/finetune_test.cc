@@ -1,0 +1,176 @@
+// The fine-tuning loop on tiny random models: losses against the twin with autograd, resuming, refusals.
+#include "train/finetune.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "core/temp_dir.h"
+#include "lora/adapter_file.h"
+#include "lora/testing.h"
+#include "model/testing.h"
+#include "train/batches.h"
+#include "train/optimizer.h"
+#include "train/run_state.h"
+
+namespace elrea {
+namespace {
+
+using torch::Tensor;
+
+class FinetuneTest : public testing::Test {
+ protected:
+  FinetuneTest() : weights_(MakeTinyModel(TinyLlamaConfig(), 7)), decoder_(MakeTinyModel(TinyLlamaConfig(), 7)) {
+    for (int64_t i = 0; i < 22; ++i) {
+      TokenRow row;
+      row.tokens = RandomTokens(6 + i % 9, weights_.config.vocab, static_cast<uint64_t>(i));
+      row.num_prompt = 3;
+      storage_.push_back(row);
+    }
+    for (const TokenRow& row : storage_) rows_.push_back(&row);
+    options_.batch_size = 4;
+    options_.learning_rate = 3e-3;
+    options_.max_tokens_per_pass = 30;  // several passes a step
+    options_.checkpoint_every_s = 0;    // a state after every step
+    options_.validate_rows = 4;
+  }
+  FinetuneJob Job(const fs::path& directory) const {
+    return {"test", &decoder_, MakeAdapter(weights_.config, config_, 5), rows_, {rows_.begin(), rows_.begin() + 4}, directory};
+  }
+  void StopAfter(const fs::path& directory, int64_t steps) const {
+    FinetuneJob job = Job(directory);
+    job.keep_going = [steps](int64_t taken) { return taken < steps; };
+    EXPECT_THROW(Finetune(job, options_), Error);
+  }
+  std::vector<Json> Metrics(const fs::path& directory) const {
+    std::vector<Json> lines;
+    ForEachLine(directory / "metrics.jsonl", [&](int64_t, std::string_view line) { lines.push_back(ParseJson(line, "metrics")); });
+    return lines;
+  }
+
+  AdapterConfig config_{.rank = 4, .alpha = 8};
+  ModelWeights weights_;
+  Decoder decoder_;
+  std::vector<TokenRow> storage_;
+  RowList rows_;
+  FinetuneOptions options_;
+  TempDir temp_;
+};
+
+TEST_F(FinetuneTest, LossesAndAdapterEqualAutogradWithTheSameSteps) {
+  options_.dropout = 0;
+  FinetuneResult result = Finetune(Job(temp_ / "a"), options_);
+  Tensor params = MakeAdapter(weights_.config, config_, 5).params.clone();
+  AdamState adam = MakeAdamState(params.numel());
+  std::vector<double> losses;
+  int64_t total = 2 * 6;
+  for (int64_t epoch = 0; epoch < 2; ++epoch) {
+    for (const auto& batch : EpochBatches(rows_, 4, options_.bucket_batches, 0, epoch)) {
+      Tensor leaf = params.clone().requires_grad_(true), loss = torch::zeros({});
+      int64_t count = 0;
+      for (int64_t i : batch) {
+        const TokenRow& row = *rows_[i];
+        Tensor log_probs = torch::log_softmax(TwinLogits(weights_, config_, leaf, row.tokens), 1);
+        for (size_t t = row.num_prompt; t < row.tokens.size(); ++t, ++count) {
+          loss = loss - log_probs[static_cast<int64_t>(t) - 1][row.tokens[t]];
+        }
+      }
+      loss = loss / static_cast<double>(count);
+      loss.backward();
+      losses.push_back(loss.item<double>());
+      AdamStep({}, LinearSchedule(options_.learning_rate, 0, adam.steps, total), leaf.grad(), params, adam);
+    }
+  }
+  std::vector<double> ours;
+  for (const Json& line : Metrics(temp_ / "a")) {
+    if (line.contains("loss")) ours.push_back(line["loss"].get<double>());
+  }
+  ASSERT_EQ(ours.size(), losses.size());
+  for (size_t i = 0; i < losses.size(); ++i) EXPECT_NEAR(ours[i], losses[i], 1e-4 * losses[i]) << "step " << i;
+  EXPECT_LT(((result.adapter.params - params).norm() / params.norm()).item<double>(), 1e-4);
+}
+
+// tests/resume_test.cc does the same to whole runs with kill -9 at random moments.
+TEST_F(FinetuneTest, GoingOnFromAnyStateEndsWithTheSameBytes) {
+  Finetune(Job(temp_ / "whole"), options_);
+  std::string expected = ReadFile(temp_ / "whole/adapter_model.safetensors");
+  for (int64_t stop : {1, 5, 6, 7, 11}) {
+    fs::path directory = temp_ / ("cut" + std::to_string(stop));
+    StopAfter(directory, stop);
+    EXPECT_TRUE(fs::exists(directory / "state.safetensors"));
+    Finetune(Job(directory), options_);
+    EXPECT_EQ(ReadFile(directory / "adapter_model.safetensors"), expected) << "stopped after step " << stop;
+    EXPECT_EQ(ReadFile(directory / "checkpoint-1/optimizer.safetensors"),
+              ReadFile(temp_ / "whole/checkpoint-1/optimizer.safetensors"));
+    EXPECT_FALSE(fs::exists(directory / "state.safetensors"));
+    EXPECT_EQ(Metrics(directory).size(), Metrics(temp_ / "whole").size());
+  }
+}
+
+TEST_F(FinetuneTest, PassSizeChangesNothingButRounding) {
+  options_.dropout = 0;
+  FinetuneResult a = Finetune(Job(temp_ / "a"), options_);
+  options_.max_tokens_per_pass = 10000;
+  FinetuneResult b = Finetune(Job(temp_ / "b"), options_);
+  EXPECT_LT(((a.adapter.params - b.adapter.params).norm() / b.adapter.params.norm()).item<double>(), 1e-5);
+}
+
+TEST_F(FinetuneTest, AFinishedJobIsNotTrainedAgainAndAnotherJobIsRefused) {
+  FinetuneResult first = Finetune(Job(temp_ / "a"), options_);
+  FinetuneResult again = Finetune(Job(temp_ / "a"), options_);
+  EXPECT_TRUE(first.adapter.params.equal(again.adapter.params));
+  EXPECT_EQ(first.steps, again.steps);
+  options_.learning_rate *= 2;
+  try {
+    Finetune(Job(temp_ / "a"), options_);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kInvalidInput);
+    EXPECT_NE(error.message().find("options"), std::string::npos) << error.message();
+  }
+}
+
+TEST_F(FinetuneTest, CheckpointsHoldTheMomentsOfEachEpoch) {
+  Finetune(Job(temp_ / "a"), options_);
+  std::vector<EpochCheckpoint> checkpoints = LoadCheckpoints(temp_ / "a", weights_.config);
+  ASSERT_EQ(checkpoints.size(), 2u);
+  EXPECT_EQ(checkpoints[0].moments.steps, 6);
+  EXPECT_EQ(checkpoints[1].moments.steps, 12);
+  EXPECT_GT(checkpoints[1].moments.v.sum().item<float>(), 0);
+  EXPECT_TRUE(checkpoints[1].adapter.params.equal(LoadAdapter(temp_ / "a", weights_.config).params));
+}
+
+TEST_F(FinetuneTest, ANonFiniteLossNamesTheStepAndTheRemedy) {
+  options_.learning_rate = 1e30;
+  try {
+    Finetune(Job(temp_ / "a"), options_);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kInvalidInput);
+    EXPECT_NE(error.message().find("step 2"), std::string::npos) << error.message();
+    EXPECT_NE(error.message().find("learning_rate"), std::string::npos);
+  }
+}
+
+TEST_F(FinetuneTest, ADamagedStateIsRefused) {
+  StopAfter(temp_ / "a", 3);
+  std::string bytes = ReadFile(temp_ / "a/state.safetensors");
+  bytes[bytes.size() - 9] = static_cast<char>(bytes[bytes.size() - 9] ^ 1);
+  WriteFileAtomically(temp_ / "a/state.safetensors", bytes);
+  try {
+    Finetune(Job(temp_ / "a"), options_);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kCorrupt);
+    EXPECT_NE(error.message().find("state.safetensors"), std::string::npos);
+  }
+}
+
+TEST(MakeAdapterConfigTest, UnknownModulesAreNamed) {
+  EXPECT_EQ(MakeAdapterConfig({}).alpha, 32);
+  EXPECT_THROW(MakeAdapterConfig({.target_modules = {"q_proj", "w_proj"}}), Error);
+}
+
+}  // namespace
+}  // namespace elrea
