@@ -16,7 +16,7 @@ struct SamplingOptions {
   int64_t top_k = 0;
   double top_p = 1;
   int64_t seed = 0;
-  std::vector<std::string> stop;
+  std::vector<std::string> stop = {};
 };
 template <typename Visitor>
 void VisitOptions(SamplingOptions& o, Visitor& v) {
