@@ -75,6 +75,7 @@ class Session {
     } else {
       state_.params = job_.start.params.clone();
       state_.adam = MakeAdamState(layout_.num_params());
+      SaveEpochAdapter(0);  // the start; with the rows of each step in the metrics, a run can be replayed elsewhere
     }
     TruncateMetrics(job_.directory / "metrics.jsonl", state_.adam.steps);
     metrics_.open(job_.directory / "metrics.jsonl", std::ios::app);
@@ -109,8 +110,14 @@ class Session {
     state_.loss_sum += loss_sum;
     state_.loss_count += num_targets;
     state_.tokens += tokens;
-    WriteMetrics({{"step", state_.adam.steps}, {"epoch", state_.epoch + 1}, {"loss", loss}, {"lr", rate},
-                  {"grad_norm", norm}, {"tokens", tokens}, {"tokens_per_s", static_cast<double>(tokens) / (Seconds() - started)}});
+    WriteMetrics({{"step", state_.adam.steps},
+                  {"epoch", state_.epoch + 1},
+                  {"loss", loss},
+                  {"lr", rate},
+                  {"grad_norm", norm},
+                  {"tokens", tokens},
+                  {"tokens_per_s", static_cast<double>(tokens) / (Seconds() - started)},
+                  {"rows", batch}});
     return loss;
   }
 
@@ -159,10 +166,14 @@ class Session {
   }
 
   void SaveEpoch() const {
-    fs::path directory = job_.directory / fmt::format("checkpoint-{}", state_.epoch + 1);
-    SaveAdapter(directory, CurrentAdapter(), job_.decoder->config(), job_.decoder->weights().origin);
-    SaveTensors(directory / "optimizer.safetensors", {{"adam.m", state_.adam.m}, {"adam.v", state_.adam.v}},
+    SaveTensors(SaveEpochAdapter(state_.epoch + 1) / "optimizer.safetensors", {{"adam.m", state_.adam.m}, {"adam.v", state_.adam.v}},
                 {{"format_version", "1"}, {"steps", std::to_string(state_.adam.steps)}});
+  }
+
+  fs::path SaveEpochAdapter(int64_t epoch) const {
+    fs::path directory = job_.directory / fmt::format("checkpoint-{}", epoch);
+    SaveAdapter(directory, CurrentAdapter(), job_.decoder->config(), job_.decoder->weights().origin);
+    return directory;
   }
 
   void Save() {

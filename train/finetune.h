@@ -1,8 +1,8 @@
 // Fine-tunes one LoRA adapter on token rows: next-token cross-entropy on response tokens, Adam, linear decay to zero
 // (method section 1). Base and expert adapters are this same function with other rows and another start.
 //
-// Directory written (docs/formats.md): checkpoint-<epoch>/ with adapter and Adam moments, metrics.jsonl, the final
-// adapter beside them, and finetune.json. state.safetensors exists while training is under way: a killed run goes on
+// Directory written (docs/formats.md): checkpoint-<epoch>/ with adapter and Adam moments (checkpoint-0: the start),
+// metrics.jsonl with the rows of each step, the final adapter beside them, and finetune.json. state.safetensors exists while training is under way: a killed run goes on
 // from it and ends with the same bytes as one that was never killed.
 #pragma once
 
