@@ -1,4 +1,5 @@
-// The adapters of one run, loaded once and shared by all requests: the base adapter and one expert per cluster.
+// The adapters of one run, loaded once and shared by all requests: the base adapter and one expert per
+// cluster.
 #pragma once
 
 #include <filesystem>
@@ -17,8 +18,9 @@ class ExpertBank {
  public:
   // No adapters: only the backbone can answer.
   ExpertBank() = default;
-  // Loads the base adapter and the experts in the order of their clusters; `expert_directories` may be empty. Errors as
-  // of LoadAdapter, and kInvalidInput naming the folder when an adapter was trained on another backbone.
+  // Loads the base adapter and the experts in the order of their clusters; `expert_directories` may be empty.
+  // Errors as of LoadAdapter, and kInvalidInput naming the folder when an adapter was trained on another
+  // backbone.
   ExpertBank(const Decoder& decoder, const std::filesystem::path& base_directory,
              const std::vector<std::filesystem::path>& expert_directories);
 
