@@ -1,0 +1,53 @@
+#include "eval/eval_rows.h"
+
+#include <unordered_map>
+
+#include "core/error.h"
+#include "data/records.h"
+
+namespace elrea {
+namespace {
+
+// Line number -> response, for the rows that have one.
+std::unordered_map<int64_t, std::string> ReadResponses(const std::string& file) {
+  std::unordered_map<int64_t, std::string> responses;
+  ForEachRow(file, [&](int64_t number, std::string_view text) {
+    auto parsed = ParseExampleRow(text, file, number);
+    if (auto* record = std::get_if<ExampleRecord>(&parsed)) responses[number] = std::move(record->response);
+  });
+  return responses;
+}
+
+// Every n-th row, so that a short evaluation still sees all sources of a file sorted by source.
+template <typename T>
+void KeepEvenly(std::vector<T>& items, int64_t limit) {
+  const auto n = static_cast<int64_t>(items.size());
+  if (limit <= 0 || limit >= n) return;
+  std::vector<T> kept;
+  for (int64_t i = 0; i < limit; ++i) kept.push_back(std::move(items[static_cast<size_t>(i * n / limit)]));
+  items = std::move(kept);
+}
+
+}  // namespace
+
+EvalRows LoadEvalRows(const std::vector<std::string>& files, int64_t limit, const ChatTemplate& chat) {
+  if (files.empty()) {
+    throw Error(ErrorKind::kInvalidInput, "no evaluation files: give --input, or set data.test_files");
+  }
+  EvalRows result;
+  for (const std::string& file : files) {
+    EvalFile read = ReadEvalRecords(file, {.need_answer = true});
+    const auto responses = ReadResponses(file);
+    for (EvalRecord& record : read.records) {
+      const auto response = responses.find(record.line);
+      const std::string& reference = response != responses.end() ? response->second : *record.answer;
+      result.rows.push_back({chat.EncodePrompt(record.messages), chat.EncodeResponse(reference),
+                             *record.answer, record.source});
+    }
+    result.ledger = std::move(read.ledger);
+  }
+  KeepEvenly(result.rows, limit);
+  return result;
+}
+
+}  // namespace elrea

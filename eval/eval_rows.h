@@ -1,0 +1,31 @@
+// Held-out rows as an evaluation needs them: the prompt's tokens, the gold answer, and the reference
+// response.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/chat_template.h"
+#include "data/ledger.h"
+
+namespace elrea {
+
+struct EvalRow {
+  std::vector<int32_t> prompt;
+  std::vector<int32_t>
+      response;  // of the reference, or of the answer where the row has no more; ends the turn
+  std::string gold;
+  std::string source;
+};
+
+struct EvalRows {
+  std::vector<EvalRow> rows;
+  DataLedger ledger;
+};
+
+// All rows of all files that have an answer, in order; `limit` > 0 keeps that many spread evenly over them.
+// Errors as of ReadEvalRecords, and kInvalidInput without files.
+EvalRows LoadEvalRows(const std::vector<std::string>& files, int64_t limit, const ChatTemplate& chat);
+
+}  // namespace elrea

@@ -1,0 +1,57 @@
+#include "eval/method.h"
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/text.h"
+
+namespace elrea {
+namespace {
+
+std::vector<MixtureMember> BackboneMembers(const ExpertBank&, const Routing&) { return {{nullptr, 1.0}}; }
+std::vector<MixtureMember> BaseMembers(const ExpertBank& bank, const Routing&) {
+  return {{bank.base(), 1.0}};
+}
+std::vector<MixtureMember> EnsembleMembers(const ExpertBank& bank, const Routing& routing) {
+  return bank.Members(routing);
+}
+
+}  // namespace
+
+const std::vector<Method>& Methods() {
+  static const std::vector<Method> methods = {
+      {"backbone", "the model without any adapter", MethodNeeds::kBackbone, "", false, BackboneMembers},
+      {"base", "the adapter trained on all rows", MethodNeeds::kBase, "backbone", false, BaseMembers},
+      {"ensemble", "base and cluster experts, weighed for each request", MethodNeeds::kExperts, "base", true,
+       EnsembleMembers},
+  };
+  return methods;
+}
+
+std::vector<std::string> MethodNames() {
+  std::vector<std::string> names;
+  for (const Method& method : Methods()) names.push_back(method.name);
+  return names;
+}
+
+const Method& FindMethod(const std::string& name) {
+  for (const Method& method : Methods()) {
+    if (method.name == name) return method;
+  }
+  const auto nearest = NearestName(name, MethodNames());
+  throw Error(ErrorKind::kInvalidInput, fmt::format("unknown method {}; {}", name,
+                                                    nearest ? "did you mean " + *nearest + "?"
+                                                            : "one of " + Join(MethodNames(), ", ")));
+}
+
+MethodPlan PlanMethod(const Method& method, Ensemble& ensemble,
+                      const std::vector<std::span<const int32_t>>& prompts) {
+  MethodPlan plan;
+  if (method.routed) plan.routings = ensemble.RouteBatch(prompts);
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    plan.members.push_back(method.members(ensemble.bank(), method.routed ? plan.routings[i] : Routing{}));
+  }
+  return plan;
+}
+
+}  // namespace elrea

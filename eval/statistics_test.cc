@@ -1,0 +1,57 @@
+#include "eval/statistics.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "core/rng.h"
+
+namespace elrea {
+namespace {
+
+// Reference values: scipy.stats.binomtest(k, n).proportion_ci(method="wilson").
+TEST(WilsonInterval, EqualsReferenceValues) {
+  EXPECT_NEAR(WilsonInterval(50, 100).low, 0.40383153, 1e-8);
+  EXPECT_NEAR(WilsonInterval(50, 100).high, 0.59616847, 1e-8);
+  EXPECT_NEAR(WilsonInterval(3, 400).low, 0.00255389, 1e-8);
+  EXPECT_NEAR(WilsonInterval(3, 400).high, 0.02181572, 1e-8);
+}
+
+TEST(WilsonInterval, StaysInsideZeroAndOne) {
+  EXPECT_EQ(WilsonInterval(0, 7).low, 0.0);
+  EXPECT_GT(WilsonInterval(0, 7).high, 0.3);
+  EXPECT_EQ(WilsonInterval(7, 7).high, 1.0);
+  EXPECT_EQ(WilsonInterval(0, 0).low, 0.0);
+  EXPECT_EQ(WilsonInterval(0, 0).high, 1.0);
+}
+
+TEST(BootstrapMean, CoversLikeTheNormalApproximation) {
+  std::vector<double> values;
+  Rng rng(7);
+  for (int i = 0; i < 400; ++i) values.push_back(rng.Uniform() < 0.3 ? 1.0 : 0.0);
+  double p = 0;
+  for (double v : values) p += v / 400;
+  const Estimate e = BootstrapMean({values}, 10000, 1);
+  const double half = 1.96 * std::sqrt(p * (1 - p) / 400);
+  EXPECT_NEAR(e.mean, p, 1e-12);
+  EXPECT_NEAR(e.interval.low, p - half, 0.006);
+  EXPECT_NEAR(e.interval.high, p + half, 0.006);
+}
+
+TEST(BootstrapMean, GroupsWeighTheSame) {
+  const Estimate e = BootstrapMean({{1, 1, 1, 1, 1, 1}, {0}}, 100, 1);
+  EXPECT_DOUBLE_EQ(e.mean, 0.5);
+  EXPECT_DOUBLE_EQ(e.interval.low, 0.5);  // nothing varies inside the groups
+  EXPECT_DOUBLE_EQ(e.interval.high, 0.5);
+}
+
+TEST(BootstrapMean, IsAFunctionOfTheSeed) {
+  const std::vector<std::vector<double>> groups = {{1, 0, 0, -1, 1}, {0, 1, 1}};
+  const Estimate a = BootstrapMean(groups, 500, 3), b = BootstrapMean(groups, 500, 3);
+  EXPECT_EQ(a.interval.low, b.interval.low);
+  EXPECT_EQ(a.interval.high, b.interval.high);
+  EXPECT_EQ(BootstrapMean(groups, 0, 3).interval.low, a.mean);
+}
+
+}  // namespace
+}  // namespace elrea
