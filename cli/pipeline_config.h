@@ -1,0 +1,95 @@
+// Everything a run is configured by: one YAML file, section by section. Defaults are the paper's.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cluster/cluster_features.h"
+#include "core/options.h"
+#include "data/dataset.h"
+#include "ensemble/router.h"
+#include "ensemble/sampler.h"
+#include "eval/evaluate.h"
+#include "features/features.h"
+#include "train/finetune.h"
+
+namespace elrea {
+
+struct BackboneOptions {
+  std::string path;
+  std::string dtype = "auto";
+  std::string device = "cpu";
+};
+template <typename Visitor>
+void VisitOptions(BackboneOptions& o, Visitor& v) {
+  v.Field("path", o.path,
+          "a .gguf file, a Hugging Face directory, or the name of a fetched model (elrea model fetch)");
+  v.Field("dtype", o.dtype,
+          "of the matrices; auto: bf16 where the processor multiplies it natively, else f32",
+          OneOf({"auto", "f32", "bf16"}));
+  v.Field("device", o.device, "where it runs", OneOf({"cpu", "cuda"}));
+}
+
+struct RunDataOptions {
+  DatasetOptions train;
+  std::vector<std::string> validation_files, test_files;
+};
+template <typename Visitor>
+void VisitOptions(RunDataOptions& o, Visitor& v) {
+  VisitOptions(o.train, v);
+  v.Field("validation_files", o.validation_files,
+          "rows whose loss is measured after each epoch, same shapes");
+  v.Field("test_files", o.test_files, "held-out rows with answers, for eval");
+}
+
+struct ExpertOptions {
+  double learning_rate = 2e-5;
+  int64_t epochs = 0;
+  int64_t batch_size = 0;
+};
+template <typename Visitor>
+void VisitOptions(ExpertOptions& o, Visitor& v) {
+  v.Field("learning_rate", o.learning_rate, "of the experts, which start from the base adapter", Above(0));
+  v.Field("epochs", o.epochs, "passes over a cluster's rows; 0 = as finetune.epochs", Between(0, 100));
+  v.Field("batch_size", o.batch_size, "rows per optimiser step; 0 = as finetune.batch_size", AtLeast(0));
+}
+
+struct PipelineConfig {
+  BackboneOptions model;
+  RunDataOptions data;
+  LoraOptions lora;
+  FinetuneOptions finetune;
+  ExpertOptions experts;
+  FeatureOptions features;
+  ClusterOptions cluster;
+  RoutingOptions routing;
+  SamplingOptions generation;
+  EvalOptions eval;
+};
+template <typename Visitor>
+void VisitOptions(PipelineConfig& c, Visitor& v) {
+  v.Section("model", c.model);
+  v.Section("data", c.data);
+  v.Section("lora", c.lora);
+  v.Section("finetune", c.finetune);
+  v.Section("features", c.features);
+  v.Section("cluster", c.cluster);
+  v.Section("experts", c.experts);
+  v.Section("routing", c.routing);
+  v.Section("generation", c.generation);
+  v.Section("eval", c.eval);
+}
+
+// Defaults, then the file (if the path is not empty), then the overrides. Errors as of OptionSet::Load.
+PipelineConfig LoadConfig(const fs::path& path, const std::vector<std::string>& overrides);
+std::string ConfigYaml(PipelineConfig config);
+Json ConfigJson(PipelineConfig config);
+
+// Names of the options in which two configurations differ and that change what is trained; with both values.
+// What only steers evaluation, decoding and saving is left out.
+std::vector<std::string> DifferencesThatMatter(const PipelineConfig& there, const PipelineConfig& here);
+
+// Fine-tuning options of one cluster's expert.
+FinetuneOptions ExpertFinetuneOptions(const PipelineConfig& config, int64_t cluster);
+
+}  // namespace elrea

@@ -1,0 +1,44 @@
+// Who answers prompts on the command line: a model with or without one adapter, or a method of a run. Both
+// are an ensemble underneath, so that generate, chat, score and eval do not tell them apart.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/backbone.h"
+#include "cli/flags.h"
+#include "cli/run_paths.h"
+#include "ensemble/ensemble.h"
+#include "eval/method.h"
+
+namespace elrea {
+
+// Single-thread use.
+struct Responder {
+  PipelineConfig config;
+  Backbone backbone;
+  std::unique_ptr<Ensemble> ensemble;
+  const Method* method = nullptr;
+
+  Generator MakeGenerator() const {
+    return Generator(*backbone.decoder, *backbone.tokenizer, backbone.chat->stop_tokens());
+  }
+};
+
+// `overrides` come on top of the run's own options, or of the defaults. kInvalidInput without --model and
+// --run; kNotFound with the command to run when the method needs a stage that is not done.
+Responder OpenResponder(const TargetFlags& flags, const std::vector<std::string>& overrides);
+
+// The base adapter's checkpoints as feature extraction takes them. kNotFound when the base stage is not done.
+std::vector<FeatureCheckpoint> LoadFeatureCheckpoints(const RunPaths& paths, const PipelineConfig& config,
+                                                      const ModelConfig& model);
+
+// What of a run an ensemble needs for methods that need `needs`, loaded. Errors as above.
+std::unique_ptr<Ensemble> LoadEnsemble(const RunPaths& paths, const PipelineConfig& config,
+                                       const Decoder& decoder, MethodNeeds needs);
+
+// {"base": w, "experts": [...], "cosines": [...]} for output.
+Json RoutingJson(const Routing& routing);
+
+}  // namespace elrea

@@ -1,0 +1,140 @@
+#include "cli/run_data.h"
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "data/records.h"
+
+namespace elrea {
+namespace {
+
+// The messages shape that LoadDataset reads back to the same prompt, response and source.
+std::string RowLine(const ExampleRecord& record) {
+  Json messages = Json::array();
+  for (const ChatMessage& m : record.prompt) messages.push_back({{"role", m.role}, {"content", m.content}});
+  messages.push_back({{"role", "assistant"}, {"content", record.response}});
+  return JsonLine({{"source", record.source},
+                   {"messages", messages},
+                   {"origin", fmt::format("{}:{}", record.file, record.line)}}) +
+         "\n";
+}
+
+std::string DatasetLines(const Dataset& dataset) {
+  std::string lines;
+  for (const ExampleRecord& record : dataset.records) lines += RowLine(record);
+  return lines;
+}
+
+// Held-out rows stay as they were written, with their source spelt out: which of their fields matter is the
+// business of the evaluation.
+std::string TestLines(const std::vector<std::string>& files, DataLedger& ledger) {
+  std::string lines;
+  for (const std::string& file : files) {
+    ReadEvalRecords(file, {.need_answer = true});  // refuses a file without usable rows
+    ForEachRow(file, [&](int64_t number, std::string_view text) {
+      auto parsed = ParseEvalRow(text, file, number);
+      if (auto* fault = std::get_if<RowFault>(&parsed)) {
+        ledger.Count(fault->source, fault->fate, file, number, fault->why);
+        return;
+      }
+      const EvalRecord& record = std::get<EvalRecord>(parsed);
+      const bool usable = record.answer.has_value();
+      ledger.Count(record.source, usable ? RowFate::kKept : RowFate::kMalformed, file, number,
+                   usable ? "" : "no 'answer' to compare with");
+      if (!usable) return;
+      Json row = ParseJson(text, fmt::format("{}:{}", file, number));
+      row["source"] = record.source;
+      lines += JsonLine(row) + "\n";
+    });
+  }
+  return lines;
+}
+
+DatasetOptions OptionsFor(const Run& run, const std::vector<std::string>& files) {
+  DatasetOptions options = run.config.data.train;
+  options.files = files;
+  return options;
+}
+
+// One split: its rows into data/, its ledger to stderr and into `manifest`.
+void WriteSplit(const Run& run, const char* split, const std::string& lines, const DataLedger& ledger,
+                Json& manifest) {
+  LogInfo("data", "{} rows:\n{}", split, ledger.ToTable());
+  WriteFileAtomically(run.paths.rows(split), lines);
+  manifest[split] = {{"checksum", ChecksumHex(lines)}, {"ledger", ledger.ToJson()}};
+}
+
+void MakeData(const Run& run) {
+  const RunDataOptions& options = run.config.data;
+  const Tokenizer& tokenizer = *run.backbone.tokenizer;
+  const ChatTemplate& chat = *run.backbone.chat;
+  Json manifest = {{"format_version", 1}};
+  const Dataset train = LoadDataset(options.train, tokenizer, chat);
+  WriteSplit(run, "train", DatasetLines(train), train.ledger, manifest);
+  if (!options.validation_files.empty()) {
+    const Dataset validation = LoadDataset(OptionsFor(run, options.validation_files), tokenizer, chat);
+    WriteSplit(run, "validation", DatasetLines(validation), validation.ledger, manifest);
+  }
+  if (!options.test_files.empty()) {
+    DataLedger ledger;
+    const std::string lines = TestLines(options.test_files, ledger);
+    WriteSplit(run, "test", lines, ledger, manifest);
+  }
+  WriteJsonFile(run.paths.ledger(), manifest);
+}
+
+// kCorrupt unless the split's file is the one the ledger was written with. False when the run has no such
+// split.
+bool CheckSplit(const Run& run, const Json& manifest, const char* split) {
+  if (!manifest.contains(split)) return false;
+  const std::string expected =
+      JsonField<std::string>(manifest[split], "checksum", run.paths.ledger().string());
+  if (FileChecksumHex(run.paths.rows(split)) == expected) return true;
+  throw Error(
+      ErrorKind::kCorrupt,
+      fmt::format("{} was changed since the run was made; delete {} to start over from the original files",
+                  run.paths.rows(split).string(), run.paths.root.string()));
+}
+
+Dataset LoadSplit(const Run& run, const char* split) {
+  DatasetOptions options = OptionsFor(run, {run.paths.rows(split).string()});
+  options.drop_duplicates = false;  // done already
+  return LoadDataset(options, *run.backbone.tokenizer, *run.backbone.chat);
+}
+
+Json ReadDataManifest(const Run& run) {
+  if (!fs::exists(run.paths.ledger())) {
+    throw Error(ErrorKind::kNotFound, fmt::format("{} has no data yet; run `elrea data prepare --run {}`",
+                                                  run.paths.root.string(), run.paths.root.string()));
+  }
+  return ReadJsonFile(run.paths.ledger());
+}
+
+}  // namespace
+
+RunData LoadRunData(const Run& run) {
+  const Json manifest = ReadDataManifest(run);
+  RunData data;
+  CheckSplit(run, manifest, "train");
+  data.train = LoadSplit(run, "train");
+  if (CheckSplit(run, manifest, "validation")) data.validation = LoadSplit(run, "validation");
+  return data;
+}
+
+RunData PrepareData(const Run& run) {
+  return WithContext("data stage", [&] {
+    if (!fs::exists(run.paths.ledger())) MakeData(run);
+    RunData data = LoadRunData(run);
+    LogInfo("data", "rows={} validation_rows={} sources={}", data.train.rows.size(),
+            data.validation.rows.size(), data.train.sources.size());
+    return data;
+  });
+}
+
+EvalRows LoadTestRows(const Run& run) {
+  if (!CheckSplit(run, ReadDataManifest(run), "test")) return {};
+  return LoadEvalRows({run.paths.rows("test").string()}, run.config.eval.limit, *run.backbone.chat);
+}
+
+}  // namespace elrea
