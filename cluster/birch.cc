@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "cluster/cf_tree.h"
@@ -77,7 +78,13 @@ BirchModel FitBirch(const BirchOptions& options, RowMatrix rows) {
   model.centers = tree.TakeCentroids();
   const int64_t num_centers = static_cast<int64_t>(model.center_sizes.size());
   model.num_clusters = std::min(options.num_clusters, num_centers);
-  model.center_labels = CutTree(WardTree({model.centers.data(), num_centers, model.dim}), model.num_clusters);
+  if (num_centers < options.num_clusters) {
+    model.center_labels.resize(num_centers);
+    std::iota(model.center_labels.begin(), model.center_labels.end(), 0);
+  } else {
+    model.center_labels =
+        CutTree(WardTree({model.centers.data(), num_centers, model.dim}), model.num_clusters);
+  }
   return model;
 }
 

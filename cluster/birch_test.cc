@@ -92,6 +92,14 @@ TEST(BirchTest, EqualRowsAreOneCluster) {
   }
 }
 
+TEST(BirchTest, FewerSubclustersThanClustersAreEachACluster) {
+  const TestRows rows{{5, 5, 0, 0, 9, 9, 0, 0, 5, 5, 9, 9}, 2};
+  const BirchModel model = FitBirch({.num_clusters = 5, .threshold = 0.1}, rows.view());
+  EXPECT_EQ(model.num_clusters, 3);
+  EXPECT_EQ(model.center_labels, (std::vector<int64_t>{0, 1, 2}));
+  EXPECT_EQ(PredictBirch(model, rows.view()), (std::vector<int64_t>{0, 1, 2, 1, 0, 2}));
+}
+
 TEST(BirchTest, BadInputIsNamed) {
   TestRows rows = UnitMixture(10, 4, 2, 0.1, 1);
   const auto message = [&](const BirchOptions& options) -> std::string {
