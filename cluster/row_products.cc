@@ -11,6 +11,7 @@ namespace elrea {
 namespace {
 
 using Lanes = float __attribute__((vector_size(64)));
+using UnalignedLanes = float __attribute__((vector_size(64), aligned(4), may_alias));
 constexpr int64_t kLanes = 16;
 constexpr int64_t kColumns = 2 * kLanes;  // panel rows per register tile
 constexpr int64_t kLeftRows = 8;
@@ -19,14 +20,11 @@ constexpr int64_t kDirectDim = 512;  // below it pairs are computed one by one, 
 constexpr double kCancellation =
     1e-3;  // d^2 below this part of |a|^2 + |b|^2 is computed from the difference
 
-Lanes Load(const float* p) {
-  Lanes v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
-}
+// Vectors go by reference: passing them by value has a different ABI where the target lacks such registers.
+const UnalignedLanes& At(const float* p) { return *reinterpret_cast<const UnalignedLanes*>(p); }
 
 // out[lane] += lanes[lane].
-void AddTo(double* out, Lanes lanes) {
+void AddTo(double* out, const Lanes& lanes) {
   float copy[kLanes];
   std::memcpy(copy, &lanes, sizeof copy);
 #pragma omp simd
@@ -38,7 +36,7 @@ template <int kRows>
 void MultiplyTile(const float* left, const float* panel, int64_t count, double* out, int64_t out_stride) {
   Lanes low[kRows] = {}, high[kRows] = {};  // in registers: 2 * kRows + 3 of them
   for (int64_t d = 0; d < count; ++d) {
-    const Lanes panel_low = Load(panel + d * kColumns), panel_high = Load(panel + d * kColumns + kLanes);
+    const Lanes panel_low = At(panel + d * kColumns), panel_high = At(panel + d * kColumns + kLanes);
 #pragma GCC unroll 8
     for (int i = 0; i < kRows; ++i) {
       const Lanes a = left[i * kDepth + d] - Lanes{};

@@ -3,19 +3,24 @@
 // matter the rows come from memory, so sums in double cost nothing over sums in float.
 #include "cluster/vector_math.h"
 
-#include <cstring>
-
 namespace elrea {
 namespace {
 
-using FloatLanes = float __attribute__((vector_size(32)));
-using DoubleLanes = double __attribute__((vector_size(64)));
 constexpr int64_t kLanes = 8;
+using FloatLanes = float __attribute__((vector_size(32), aligned(4), may_alias));
+using DoubleLanes = double __attribute__((vector_size(64)));
 
-DoubleLanes Load(const float* p) {
-  FloatLanes v;
-  std::memcpy(&v, p, sizeof v);
-  return __builtin_convertvector(v, DoubleLanes);
+// Vectors go by reference: passing them by value has a different ABI where the target lacks such registers.
+const FloatLanes& At(const float* p) { return *reinterpret_cast<const FloatLanes*>(p); }
+
+void AddProduct(const float* a, const float* b, DoubleLanes& sum) {
+  sum += __builtin_convertvector(At(a), DoubleLanes) * __builtin_convertvector(At(b), DoubleLanes);
+}
+
+void AddSquaredDifference(const float* a, const float* b, DoubleLanes& sum) {
+  const DoubleLanes difference =
+      __builtin_convertvector(At(a), DoubleLanes) - __builtin_convertvector(At(b), DoubleLanes);
+  sum += difference * difference;
 }
 
 double SumLanes(const DoubleLanes& v) {
@@ -28,15 +33,16 @@ double Dot(const float* a, const float* b, int64_t dim) {
   DoubleLanes s0 = {}, s1 = {}, s2 = {}, s3 = {};
   int64_t i = 0;
   for (; i + 4 * kLanes <= dim; i += 4 * kLanes) {
-    s0 += Load(a + i) * Load(b + i);
-    s1 += Load(a + i + kLanes) * Load(b + i + kLanes);
-    s2 += Load(a + i + 2 * kLanes) * Load(b + i + 2 * kLanes);
-    s3 += Load(a + i + 3 * kLanes) * Load(b + i + 3 * kLanes);
+    AddProduct(a + i, b + i, s0);
+    AddProduct(a + i + kLanes, b + i + kLanes, s1);
+    AddProduct(a + i + 2 * kLanes, b + i + 2 * kLanes, s2);
+    AddProduct(a + i + 3 * kLanes, b + i + 3 * kLanes, s3);
   }
-  for (; i + kLanes <= dim; i += kLanes) s0 += Load(a + i) * Load(b + i);
+  for (; i + kLanes <= dim; i += kLanes) AddProduct(a + i, b + i, s0);
   double tail = 0;
   for (; i < dim; ++i) tail += static_cast<double>(a[i]) * b[i];
-  return SumLanes((s0 + s1) + (s2 + s3)) + tail;
+  const DoubleLanes sum = (s0 + s1) + (s2 + s3);
+  return SumLanes(sum) + tail;
 }
 
 void DotRows(const float* rows, int64_t count, const float* x, int64_t dim, double* out) {
@@ -47,16 +53,16 @@ double SquaredDistance(const float* a, const float* b, int64_t dim) {
   DoubleLanes s0 = {}, s1 = {};
   int64_t i = 0;
   for (; i + 2 * kLanes <= dim; i += 2 * kLanes) {
-    const DoubleLanes d0 = Load(a + i) - Load(b + i), d1 = Load(a + i + kLanes) - Load(b + i + kLanes);
-    s0 += d0 * d0;
-    s1 += d1 * d1;
+    AddSquaredDifference(a + i, b + i, s0);
+    AddSquaredDifference(a + i + kLanes, b + i + kLanes, s1);
   }
   double tail = 0;
   for (; i < dim; ++i) {
     const double difference = static_cast<double>(a[i]) - b[i];
     tail += difference * difference;
   }
-  return SumLanes(s0 + s1) + tail;
+  const DoubleLanes sum = s0 + s1;
+  return SumLanes(sum) + tail;
 }
 
 }  // namespace elrea
