@@ -9,10 +9,13 @@
 namespace elrea {
 namespace {
 
-// One token a byte; no special tokens.
+// One token a byte; byte 0 ends a text.
 class ByteTokenizer : public Tokenizer {
  public:
-  explicit ByteTokenizer(int64_t vocab_size = 256) { vocab_size_ = vocab_size; }
+  explicit ByteTokenizer(int64_t vocab_size = 256) {
+    vocab_size_ = vocab_size;
+    eos_ = 0;
+  }
   std::vector<int32_t> Encode(std::string_view text, SpecialTokens) const override {
     std::vector<int32_t> tokens;
     for (char c : text) tokens.push_back(static_cast<unsigned char>(c));
