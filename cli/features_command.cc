@@ -10,6 +10,7 @@
 #include "cli/pipeline.h"
 #include "cli/responder.h"
 #include "core/log.h"
+#include "lora/adapter_file.h"
 #include "lora/tensor_file.h"
 
 namespace elrea {

@@ -24,22 +24,6 @@ std::string ModuleName(int64_t layer, Projection p) {
                      ProjectionName(p));
 }
 
-// Calls visit(name, view into `flat`) for every matrix.
-template <typename Visit>
-void ForEachMatrix(const AdapterLayout& layout, const Tensor& flat, Visit visit) {
-  for (int64_t layer = 0; layer < layout.num_layers(); ++layer) {
-    for (int g = 0; g < kNumLinearGroups; ++g) {
-      auto id = static_cast<LinearGroup>(g);
-      const AdapterLayout::Group& group = layout.group(layer, id);
-      for (size_t s = 0; s < group.slots.size(); ++s) {
-        std::string module = ModuleName(layer, group.slots[s].projection);
-        visit(module + ".lora_A.weight", layout.A(flat, layer, id, s));
-        visit(module + ".lora_B.weight", layout.B(flat, layer, id, s));
-      }
-    }
-  }
-}
-
 void RefuseUnsupported(const Json& config, const std::string& origin) {
   auto refuse = [&](const std::string& what) {
     throw Error(ErrorKind::kInvalidInput, fmt::format("{}: {} is not supported", origin, what));
@@ -87,11 +71,26 @@ void CheckShape(const SafetensorsFile& file, const std::string& name, const Tens
 
 }  // namespace
 
+void ForEachAdapterMatrix(const AdapterLayout& layout, const Tensor& flat,
+                          const std::function<void(const std::string&, const Tensor&)>& visit) {
+  for (int64_t layer = 0; layer < layout.num_layers(); ++layer) {
+    for (int g = 0; g < kNumLinearGroups; ++g) {
+      auto id = static_cast<LinearGroup>(g);
+      const AdapterLayout::Group& group = layout.group(layer, id);
+      for (size_t s = 0; s < group.slots.size(); ++s) {
+        std::string module = ModuleName(layer, group.slots[s].projection);
+        visit(module + ".lora_A.weight", layout.A(flat, layer, id, s));
+        visit(module + ".lora_B.weight", layout.B(flat, layer, id, s));
+      }
+    }
+  }
+}
+
 void SaveAdapter(const std::filesystem::path& directory, const Adapter& adapter, const ModelConfig& model,
                  const std::string& base_model) {
   AdapterLayout layout(model, adapter.config);
   std::vector<std::pair<std::string, Tensor>> tensors;
-  ForEachMatrix(layout, adapter.params, [&](const std::string& name, Tensor view) { tensors.emplace_back(name, view); });
+  ForEachAdapterMatrix(layout, adapter.params, [&](const std::string& name, const Tensor& view) { tensors.emplace_back(name, view); });
   SaveTensors(directory / "adapter_model.safetensors", tensors,
               {{"format", "pt"}, {"elrea.base_fingerprint", adapter.base_fingerprint}});
   std::vector<std::string> modules;
@@ -126,7 +125,7 @@ Adapter LoadAdapter(const std::filesystem::path& directory, const ModelConfig& m
   }
   adapter.params = torch::zeros({layout.num_params()}, torch::kFloat);
   std::set<std::string> known;
-  ForEachMatrix(layout, adapter.params, [&](const std::string& name, Tensor view) {
+  ForEachAdapterMatrix(layout, adapter.params, [&](const std::string& name, const Tensor& view) {
     CheckShape(file, name, view);
     view.copy_(LoadFloat(file, name));
     known.insert(name);

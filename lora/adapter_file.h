@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "lora/adapter.h"
@@ -15,5 +16,9 @@ void SaveAdapter(const std::filesystem::path& directory, const Adapter& adapter,
 // kNotFound, kCorrupt (names file and tensor), kInvalidInput: features this cannot honour (DoRA, rank or alpha
 // patterns, trained biases, modules_to_save, layer subsets) or shapes of another backbone. rsLoRA is honoured.
 Adapter LoadAdapter(const std::filesystem::path& directory, const ModelConfig& model);
+
+// Calls visit(name in the adapter file, view) for every matrix of a flat [num_params] tensor, in the layout's order.
+void ForEachAdapterMatrix(const AdapterLayout& layout, const torch::Tensor& flat,
+                          const std::function<void(const std::string& name, const torch::Tensor& view)>& visit);
 
 }  // namespace elrea
