@@ -57,7 +57,7 @@ TEST(Report, SaysTheSameInTextAndJson) {
   const std::string text = ReportText(r);
   const Json json = ReportJson(r);
   EXPECT_NE(text.find("on 6 held-out rows"), std::string::npos) << text;
-  EXPECT_NE(text.find("75.0 [30.1, 95.4]"), std::string::npos) << text;  // sums under base, 3 of 4
+  EXPECT_NE(text.find("75.0 [30.1,  95.4]"), std::string::npos) << text;  // sums under base, 3 of 4
   EXPECT_NE(text.find("base - backbone"), std::string::npos) << text;
   EXPECT_EQ(json["methods"]["base"]["sources"]["sums"]["correct"], 3);
   EXPECT_EQ(json["methods"]["base"]["micro"]["n"], 6);
