@@ -12,6 +12,7 @@ namespace elrea {
 namespace {
 
 constexpr size_t kMinSlots = 16;
+constexpr size_t kKeptSymbols = size_t{1} << 16;
 
 uint64_t PairOf(int32_t left, int32_t right) {
   return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
@@ -50,6 +51,14 @@ const MergeTable::Merge* MergeTable::Find(int32_t left, int32_t right) const {
   if (size_ == 0) return nullptr;
   const Slot& slot = slots_[SlotOf(PairOf(left, right))];
   return slot.pair == kEmpty ? nullptr : &slot.merge;
+}
+
+void BpeMerger::Clear() {
+  if (symbols_.capacity() > kKeptSymbols) {
+    symbols_ = {};
+    heap_ = {};
+  }
+  symbols_.clear();
 }
 
 void BpeMerger::Push(int32_t token, uint32_t num_bytes) {

@@ -37,7 +37,7 @@ class MergeTable {
 // Merges one word; keeps its buffers between words. Single-thread. O(n log n) in the word's length.
 class BpeMerger {
  public:
-  void Clear() { symbols_.clear(); }
+  void Clear();  // before each word; lets go of what an uncommonly long one needed
   // Appends a symbol: a token and the bytes of text it covers. REQUIRES: num_bytes > 0.
   void Push(int32_t token, uint32_t num_bytes);
   // Merges what was pushed and appends the resulting tokens.

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "core/error.h"
@@ -15,8 +14,9 @@
 namespace elrea {
 namespace {
 
-constexpr std::string_view kLowLine = "\xE2\x96\x81";                      // U+2581, SentencePiece's space
-constexpr size_t kMaxTextBytes = std::numeric_limits<int32_t>::max() / 4;  // positions in a word are 32-bit
+constexpr std::string_view kLowLine = "\xE2\x96\x81";  // U+2581, SentencePiece's space
+constexpr size_t kMaxTextBytes = size_t{1}
+                                 << 26;  // merging one word takes some 40 bytes for each of its bytes
 
 // ASCII characters, U+2581, and all others together.
 constexpr size_t kOtherChar = 129;

@@ -34,9 +34,11 @@ class ChatTemplate {
   // template with add_generation_prompt. Invalid UTF-8 is repaired as in Tokenizer::Encode. kInvalidInput for
   // roles the family cannot express or an empty conversation.
   std::string RenderPrompt(const std::vector<ChatMessage>& messages) const;
-  // Tokens of RenderPrompt, with BOS where the family or the model wants it (once).
+  // Tokens of RenderPrompt, with BOS where the family or the model wants it (once). Control tokens spelled
+  // out inside a message count as such, as they do in transformers.
   std::vector<int32_t> EncodePrompt(const std::vector<ChatMessage>& messages) const;
-  // Tokens of the answer, ending with the token that ends a turn (it belongs to the loss).
+  // Tokens of the answer, ending with the token that ends a turn (it belongs to the loss). Control tokens
+  // spelled out in the answer stay text.
   std::vector<int32_t> EncodeResponse(const std::string& response) const;
   // Generation ends at any of these.
   const std::vector<int32_t>& stop_tokens() const { return stop_tokens_; }

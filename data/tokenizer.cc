@@ -15,9 +15,10 @@ namespace elrea {
 namespace {
 
 BpeSpec ReadSpec(const fs::path& model) {
-  if (fs::is_directory(model)) {
+  std::error_code unreadable;  // reading will say why
+  if (fs::is_directory(model, unreadable)) {
     const fs::path json = model / "tokenizer.json";
-    if (!fs::exists(json)) {
+    if (!fs::exists(json, unreadable)) {
       throw Error(
           ErrorKind::kNotFound,
           fmt::format("{} has no tokenizer.json; give a .gguf file or a folder with a Hugging Face tokenizer",
@@ -25,7 +26,7 @@ BpeSpec ReadSpec(const fs::path& model) {
     }
     return ReadJsonTokenizer(json);
   }
-  if (!fs::exists(model)) {
+  if (!fs::exists(model, unreadable)) {
     throw Error(
         ErrorKind::kNotFound,
         fmt::format("no tokenizer at {}; give a .gguf file or a folder with tokenizer.json", model.string()));

@@ -17,6 +17,9 @@ namespace {
 
 constexpr std::string_view kLowLine = "\xE2\x96\x81";
 
+// Four times the longest of real vocabularies; deriving merges takes quadratic time in a piece's length.
+constexpr size_t kMaxPieceBytes = 1024;
+
 enum TokenType : int64_t {
   kNormal = 1,
   kUnknown = 2,
@@ -47,6 +50,9 @@ bool BoolOr(const GgufFile& file, const std::string& key, bool fallback) {
 std::vector<std::string> ReadPieces(const GgufFile& file) {
   std::vector<std::string> pieces;
   for (const std::string_view piece : file.GetStrings("tokenizer.ggml.tokens")) {
+    if (piece.size() > kMaxPieceBytes) {
+      ThrowCorrupt(file, fmt::format("token {} is {} bytes long", pieces.size(), piece.size()));
+    }
     // Everything after this may take a piece for well-formed text.
     pieces.push_back(IsValidUtf8(piece) ? std::string(piece) : ReplaceInvalidUtf8(piece));
   }

@@ -190,8 +190,9 @@ std::optional<int32_t> PostProcessorBos(const SortedJson& section, const Vocabul
 }
 
 void ReadConfig(const fs::path& folder, BpeSpec& spec) {
+  std::error_code unreadable;  // as good as absent
   const fs::path path = folder / "tokenizer_config.json";
-  if (fs::exists(path)) {
+  if (fs::exists(path, unreadable)) {
     const std::string origin = path.string();
     const SortedJson config = ReadSortedJsonFile(path);
     if (!config.is_object()) throw Error(ErrorKind::kCorrupt, origin + ": not a JSON object");
@@ -202,7 +203,7 @@ void ReadConfig(const fs::path& folder, BpeSpec& spec) {
     spec.chat_template = ConfiguredTemplate(config, origin);
   }
   const fs::path jinja = folder / "chat_template.jinja";
-  if (fs::exists(jinja)) spec.chat_template = ReadFile(jinja);
+  if (fs::exists(jinja, unreadable)) spec.chat_template = ReadFile(jinja);
 }
 
 void ReadModel(const Source& source, const SortedJson& model, BpeSpec& spec) {
