@@ -12,7 +12,7 @@ begun=$SECONDS
 
 "$elrea" model fetch smollm2 --python "$python"
 if [[ ! -f build/demo-data/test.jsonl ]]; then
-  "$python" tools/make_demo_data.py --output build/demo-data.partial
+  "$python" tools/make_demo_data.py --output build/demo-data.partial --train-rows 600 --valid-rows 50 --test-rows 400
   mv build/demo-data.partial build/demo-data
 fi
 "$elrea" run --config configs/demo.yaml --out "$out"
