@@ -8,6 +8,7 @@
 #include <limits>
 #include <utility>
 
+#include "cluster/page_vector.h"
 #include "cluster/vector_math.h"
 
 namespace elrea {
@@ -29,8 +30,9 @@ struct CfTree::Entry {
 
 struct CfTree::Node {
   bool is_leaf = true;
+  int64_t growth = 8;  // entries by which the block of centroids grows
   std::vector<Entry> entries;
-  std::vector<float> centroids;      // [entries, dim]
+  PageVector<float> centroids;       // [entries, dim]
   std::vector<float> squared_norms;  // of the centroids
   Node* prev = nullptr;              // neighbours in the chain of leaves
   Node* next = nullptr;
@@ -38,8 +40,7 @@ struct CfTree::Node {
   int64_t size() const { return static_cast<int64_t>(entries.size()); }
 
   void Append(Entry entry, const float* centroid, int64_t dim, float squared_norm) {
-    constexpr int64_t kGrowth = 8;  // entries; doubling would waste megabytes a node at dim 8,192
-    if (centroids.size() == centroids.capacity()) centroids.reserve((size() + kGrowth) * dim);
+    if (centroids.size() == centroids.capacity()) centroids.reserve((size() + growth) * dim);
     centroids.insert(centroids.end(), centroid, centroid + dim);
     squared_norms.push_back(squared_norm);
     entries.push_back(std::move(entry));
@@ -69,6 +70,9 @@ CfTree& CfTree::operator=(CfTree&&) noexcept = default;
 std::unique_ptr<CfTree::Node> CfTree::NewNode(bool is_leaf) {
   auto node = std::make_unique<Node>();
   node->is_leaf = is_leaf;
+  // Spare pages cost nothing (page_vector.h), so long rows get their place at once and are never moved.
+  constexpr int64_t kLongRow = 1024, kLargestGrowth = 64;
+  if (dim_ >= kLongRow) node->growth = std::min(branching_factor_ + 1, kLargestGrowth);
   ++num_nodes_;
   return node;
 }
@@ -85,7 +89,7 @@ void CfTree::InsertEntriesOf(CfTree other) {
       InsertCandidate({entry.num_rows, entry.squared_sum, leaf->squared_norms[i],
                        leaf->centroids.data() + i * dim_, leaf->linear_sum(i, dim_)});
     }
-    std::vector<float>().swap(leaf->centroids);
+    PageVector<float>().swap(leaf->centroids);
     std::vector<Entry>().swap(leaf->entries);
   }
 }
@@ -175,7 +179,7 @@ void CfTree::Absorb(Node& node, int64_t idx, const Candidate& candidate) {
 namespace {
 
 // The two entries farthest apart and, for each entry, whether the first of them is the nearer one.
-std::vector<bool> NearerToFirstSeed(const std::vector<float>& centroids, int64_t count, int64_t dim) {
+std::vector<bool> NearerToFirstSeed(const PageVector<float>& centroids, int64_t count, int64_t dim) {
   std::vector<double> norms(count);
   std::vector<float> distances(count * count, 0.0f);
   const float* c = centroids.data();
@@ -310,7 +314,7 @@ std::vector<float> CfTree::TakeCentroids() {
   all.reserve(num_leaf_entries_ * dim_);
   for (Node* leaf = FirstLeaf(); leaf != nullptr; leaf = leaf->next) {
     all.insert(all.end(), leaf->centroids.begin(), leaf->centroids.end());
-    std::vector<float>().swap(leaf->centroids);
+    PageVector<float>().swap(leaf->centroids);
     std::vector<Entry>().swap(leaf->entries);
   }
   return all;

@@ -14,7 +14,7 @@ namespace elrea {
 // Up to kMaxRows rows, laid out for the product. Holds a copy. Const-shareable.
 class RowPanel {
  public:
-  static constexpr int64_t kMaxRows = 256;
+  static constexpr int64_t kMaxRows = 128;
 
   // `shift` [dim] is subtracted from each row. REQUIRES: rows.rows <= kMaxRows.
   RowPanel(RowMatrix rows, const float* shift);

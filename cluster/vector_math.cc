@@ -1,12 +1,15 @@
-// Eight-lane vectors through the compiler's vector extension: it maps them to whatever the target has
-// (AVX-512, AVX2, NEON), and the lane-wise order of additions is the same on all of them. At the sizes that
-// matter the rows come from memory, so sums in double cost nothing over sums in float.
+// Vectors through the compiler's vector extension: it maps them to whatever the target has (AVX-512, AVX2,
+// NEON), and the lane-wise order of additions is the same on all of them.
 #include "cluster/vector_math.h"
+
+#include <cstring>
 
 namespace elrea {
 namespace {
 
 constexpr int64_t kLanes = 8;
+constexpr int64_t kBlock = 256;  // elements: 16 products a lane are summed in float, the blocks in double
+using WideLanes = float __attribute__((vector_size(64), aligned(4), may_alias));
 using FloatLanes = float __attribute__((vector_size(32), aligned(4), may_alias));
 using DoubleLanes = double __attribute__((vector_size(64)));
 
@@ -15,6 +18,25 @@ const FloatLanes& At(const float* p) { return *reinterpret_cast<const FloatLanes
 
 void AddProduct(const float* a, const float* b, DoubleLanes& sum) {
   sum += __builtin_convertvector(At(a), DoubleLanes) * __builtin_convertvector(At(b), DoubleLanes);
+}
+
+// Converting every element to double would take longer than reading it from the second cache.
+void AddBlockProduct(const float* a, const float* b, DoubleLanes& sum) {
+  constexpr int64_t kWide = 2 * kLanes;
+  const auto wide = [](const float* p) -> const WideLanes& { return *reinterpret_cast<const WideLanes*>(p); };
+  WideLanes s0 = wide(a) * wide(b), s1 = wide(a + kWide) * wide(b + kWide);
+  WideLanes s2 = wide(a + 2 * kWide) * wide(b + 2 * kWide), s3 = wide(a + 3 * kWide) * wide(b + 3 * kWide);
+  for (int64_t i = 4 * kWide; i < kBlock; i += 4 * kWide) {
+    s0 += wide(a + i) * wide(b + i);
+    s1 += wide(a + i + kWide) * wide(b + i + kWide);
+    s2 += wide(a + i + 2 * kWide) * wide(b + i + 2 * kWide);
+    s3 += wide(a + i + 3 * kWide) * wide(b + i + 3 * kWide);
+  }
+  float lanes[kWide];
+  const WideLanes total = (s0 + s1) + (s2 + s3);
+  std::memcpy(lanes, &total, sizeof lanes);
+  sum += __builtin_convertvector(At(lanes), DoubleLanes) +
+         __builtin_convertvector(At(lanes + kLanes), DoubleLanes);
 }
 
 void AddSquaredDifference(const float* a, const float* b, DoubleLanes& sum) {
@@ -30,18 +52,12 @@ double SumLanes(const DoubleLanes& v) {
 }  // namespace
 
 double Dot(const float* a, const float* b, int64_t dim) {
-  DoubleLanes s0 = {}, s1 = {}, s2 = {}, s3 = {};
+  DoubleLanes sum = {};
   int64_t i = 0;
-  for (; i + 4 * kLanes <= dim; i += 4 * kLanes) {
-    AddProduct(a + i, b + i, s0);
-    AddProduct(a + i + kLanes, b + i + kLanes, s1);
-    AddProduct(a + i + 2 * kLanes, b + i + 2 * kLanes, s2);
-    AddProduct(a + i + 3 * kLanes, b + i + 3 * kLanes, s3);
-  }
-  for (; i + kLanes <= dim; i += kLanes) AddProduct(a + i, b + i, s0);
+  for (; i + kBlock <= dim; i += kBlock) AddBlockProduct(a + i, b + i, sum);
+  for (; i + kLanes <= dim; i += kLanes) AddProduct(a + i, b + i, sum);
   double tail = 0;
   for (; i < dim; ++i) tail += static_cast<double>(a[i]) * b[i];
-  const DoubleLanes sum = (s0 + s1) + (s2 + s3);
   return SumLanes(sum) + tail;
 }
 

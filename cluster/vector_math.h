@@ -1,6 +1,7 @@
-// Inner products of float vectors with sums in double. CF-tree decisions compare distances that differ in the
-// seventh digit, so accuracy and the order of summation are part of the contract: the order depends on the
-// length alone, never on threads or alignment.
+// Inner products of float vectors, accurate to about 1e-9 of |a| |b| (sums in double; from 256 elements on,
+// of short float sums). CF-tree decisions compare distances that differ in the seventh digit, so accuracy and
+// the order of summation are part of the contract: the order depends on the length alone, never on threads or
+// alignment.
 #pragma once
 
 #include <cstdint>
