@@ -85,7 +85,8 @@ void AddSamplingFlags(CLI::App& command, SamplingFlags& flags) {
           "the answer ends before this text; repeatable")
       ->type_name("TEXT")
       ->take_all()
-      ->expected(1);
+      ->expected(1)
+      ->allow_extra_args(false);  // else CLI11 reads "[x]" as a list
 }
 
 }  // namespace elrea

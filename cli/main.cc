@@ -28,7 +28,6 @@ int main(int argc, char** argv) {
   CLI::App app(kAbout, "elrea");
   elrea::Invocation invocation;
   app.set_version_flag("--version", elrea::kVersion);
-  app.require_subcommand(1);
   app.fallthrough();  // --threads may stand behind the subcommand
   app.add_option("--threads", invocation.threads, "CPU threads (default: all cores)")
       ->check(CLI::Range(1, 4096));
@@ -41,5 +40,6 @@ int main(int argc, char** argv) {
     if (failure.get_exit_code() == 0) return app.exit(failure);  // --help, --version
     return elrea::FailUsage(failure.what());
   }
+  if (!invocation.action) return elrea::FailUsage("no command given");
   return elrea::RunAction(invocation);
 }

@@ -93,10 +93,10 @@ void ExtractFeatures(const Run& run, const RunData& data) {
 
 void ClusterRows(const Run& run, const RunData& data) {
   WithContext("clustering", [&] {
-    RequireStage(run.paths, "features");
     if (fs::exists(run.paths.clusters() / kClustersFileName)) {
       return CheckClusterRows(ReadClusters(run.paths.clusters()), data, run.paths);
     }
+    if (!fs::exists(run.paths.features() / kFeaturesFileName)) RequireStage(run.paths, "features");
     const FeatureStore store(run.paths.features());
     std::vector<std::string> sources;
     for (const TokenRow& row : data.train.rows) sources.push_back(data.train.sources[row.source_id]);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/text.h"
+#include "eval/method.h"
 
 namespace elrea {
 namespace {
@@ -29,6 +30,8 @@ Json ValueAt(const Json& root, const std::string& path) {
 PipelineConfig LoadConfig(const fs::path& path, const std::vector<std::string>& overrides) {
   PipelineConfig config;
   OptionSet(config).Load(path, overrides);
+  MakeAdapterConfig(config.lora);
+  for (const std::string& name : config.eval.methods) FindMethod(name);
   return config;
 }
 

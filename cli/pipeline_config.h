@@ -80,7 +80,8 @@ void VisitOptions(PipelineConfig& c, Visitor& v) {
   v.Section("eval", c.eval);
 }
 
-// Defaults, then the file (if the path is not empty), then the overrides. Errors as of OptionSet::Load.
+// Defaults, then the file (if the path is not empty), then the overrides. Errors as of OptionSet::Load, and
+// kInvalidInput for unknown projections or methods: faults are found before hours of training.
 PipelineConfig LoadConfig(const fs::path& path, const std::vector<std::string>& overrides);
 std::string ConfigYaml(PipelineConfig config);
 Json ConfigJson(PipelineConfig config);

@@ -20,6 +20,18 @@ std::vector<int32_t> EncodeRaw(const Tokenizer& tokenizer, const std::vector<Cha
   return tokens;
 }
 
+void CheckFits(const Prompt& prompt, size_t number, int64_t context) {
+  const auto length = static_cast<int64_t>(prompt.tokens.size());
+  if (length == 0)
+    throw Error(ErrorKind::kInvalidInput, fmt::format("prompt {} is empty; write something", number));
+  if (length < context) return;
+  throw Error(
+      ErrorKind::kInvalidInput,
+      fmt::format(
+          "prompt {} has {} tokens, and the model's context of {} must hold the answer too; shorten it",
+          number, length, context));
+}
+
 std::vector<std::vector<ChatMessage>> ReadConversations(const PromptFlags& flags) {
   if (flags.input.empty()) {
     if (Trim(flags.prompt).empty()) {
@@ -55,6 +67,7 @@ std::vector<Prompt> LoadPrompts(const PromptFlags& flags, const Backbone& backbo
     std::vector<int32_t> tokens =
         flags.raw ? EncodeRaw(*backbone.tokenizer, messages) : backbone.chat->EncodePrompt(messages);
     prompts.push_back({std::move(messages), std::move(tokens)});
+    CheckFits(prompts.back(), prompts.size(), backbone.decoder->config().context_length);
   }
   return prompts;
 }

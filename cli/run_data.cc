@@ -111,6 +111,16 @@ Json ReadDataManifest(const Run& run) {
   return ReadJsonFile(run.paths.ledger());
 }
 
+// Clustering would say so too, but only after the base adapter is trained.
+void CheckEnoughRows(const RunData& data, int64_t num_clusters) {
+  const auto num_rows = static_cast<int64_t>(data.train.rows.size());
+  if (num_rows >= num_clusters) return;
+  throw Error(ErrorKind::kInvalidInput,
+              fmt::format("{} usable rows are fewer than the {} clusters asked for; give more rows, or lower "
+                          "cluster.birch.num_clusters",
+                          num_rows, num_clusters));
+}
+
 }  // namespace
 
 RunData LoadRunData(const Run& run) {
@@ -126,6 +136,7 @@ RunData PrepareData(const Run& run) {
   return WithContext("data stage", [&] {
     if (!fs::exists(run.paths.ledger())) MakeData(run);
     RunData data = LoadRunData(run);
+    CheckEnoughRows(data, run.config.cluster.birch.num_clusters);
     LogInfo("data", "rows={} validation_rows={} sources={}", data.train.rows.size(),
             data.validation.rows.size(), data.train.sources.size());
     return data;

@@ -108,6 +108,14 @@ StageStatus EvalStatus(const RunPaths& paths) {
   return status;
 }
 
+struct Stage {
+  const char* name;
+  StageStatus (*status_of)(const RunPaths& paths);
+};
+constexpr Stage kStages[] = {{"data", DataStatus},         {"base", BaseStatus},
+                             {"features", FeaturesStatus}, {"clusters", ClustersStatus},
+                             {"experts", ExpertsStatus},   {"eval", EvalStatus}};
+
 }  // namespace
 
 const char* StageStateName(StageState state) {
@@ -123,13 +131,16 @@ const char* StageStateName(StageState state) {
 }
 
 std::vector<StageStatus> InspectRun(const RunPaths& paths) {
-  return {DataStatus(paths),     BaseStatus(paths),    FeaturesStatus(paths),
-          ClustersStatus(paths), ExpertsStatus(paths), EvalStatus(paths)};
+  std::vector<StageStatus> stages;
+  for (const auto& [name, status_of] : kStages) stages.push_back(status_of(paths));
+  return stages;
 }
 
 void RequireStage(const RunPaths& paths, const std::string& name) {
-  for (const StageStatus& status : InspectRun(paths)) {
-    if (status.name != name || status.state == StageState::kDone) continue;
+  for (const auto& [stage, status_of] : kStages) {
+    if (name != stage) continue;
+    const StageStatus status = status_of(paths);
+    if (status.state == StageState::kDone) continue;
     throw Error(ErrorKind::kNotFound,
                 fmt::format("{}: the stage '{}' is {}; run `{}` first", paths.root.string(), name,
                             StageStateName(status.state), status.command));

@@ -23,8 +23,8 @@ std::vector<Routing> Ensemble::RouteBatch(const std::vector<std::span<const int3
   for (size_t i = 0; i < instructions.size(); ++i) {
     if (static_cast<int64_t>(instructions[i].size()) <= context) continue;
     throw Error(ErrorKind::kInvalidInput,
-                fmt::format("request {}: the prompt has {} tokens; the model's context is {}", i + 1,
-                            instructions[i].size(), context));
+                fmt::format("request {}: the prompt has {} tokens; the model's context is {}; shorten it",
+                            i + 1, instructions[i].size(), context));
   }
   std::vector<RoutingCluster> clusters;
   for (const FeatureCluster& c : router_.clustering.clusters) {

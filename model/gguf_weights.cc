@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
+
 #include "core/gguf.h"
 #include "model/dequantize.h"
 #include "model/tensor_table.h"
@@ -18,30 +20,53 @@ int64_t SourceRow(int64_t row, int64_t head_dim) {
   return row - in_head + 2 * (in_head % half) + in_head / half;
 }
 
-// Dequantises into `out` [rows, cols] or [cols], f32 or bf16; rows are spread over the threads.
-void FillTensor(const GgufTensor& source, int64_t interleaved_heads, torch::Tensor& out) {
+// Some rows of one tensor: a thread's unit of work.
+struct RowRange {
+  const GgufTensor* source;
+  torch::Tensor* out;  // [rows, cols] or [cols], f32 or bf16
+  int64_t head_dim;    // of interleaved rows, else 0
+  int64_t begin, end;
+};
+
+void FillRows(const RowRange& range, std::vector<float>& row_values) {
+  const GgufTensor& source = *range.source;
   const int64_t cols = source.shape.back();
-  const int64_t rows = cols == 0 ? 0 : out.numel() / cols;
-  const int64_t head_dim = interleaved_heads > 0 ? rows / interleaved_heads : 0;
+  const size_t num_cols = static_cast<size_t>(cols);
   const size_t row_bytes =
       static_cast<size_t>(cols / GgmlBlockElements(source.type) * GgmlBlockBytes(source.type));
-  const bool to_bf16 = out.scalar_type() == torch::kBFloat16;
-  float* floats = to_bf16 ? nullptr : out.data_ptr<float>();
-  uint16_t* halves = to_bf16 ? static_cast<uint16_t*>(out.data_ptr()) : nullptr;
+  const bool to_bf16 = range.out->scalar_type() == torch::kBFloat16;
+  for (int64_t row = range.begin; row < range.end; ++row) {
+    const auto blocks =
+        source.bytes.subspan(static_cast<size_t>(SourceRow(row, range.head_dim)) * row_bytes, row_bytes);
+    if (to_bf16) {
+      row_values.resize(num_cols);
+      Dequantize(source.type, blocks, row_values);
+      RoundToBFloat16(row_values, {static_cast<uint16_t*>(range.out->data_ptr()) + row * cols, num_cols});
+    } else {
+      Dequantize(source.type, blocks, {range.out->data_ptr<float>() + row * cols, num_cols});
+    }
+  }
+}
+
+// Dequantises every slot. One parallel loop over all tensors' rows rather than one per tensor: hundreds of
+// barriers cost many times the work itself on a machine whose cores are busy with something else.
+void FillTensors(const GgufFile& file, const std::vector<TensorSlot>& slots) {
+  constexpr int64_t kRangeElements = int64_t{1} << 16;  // a range's values, 256 KiB, stay in the cache
+  std::vector<RowRange> ranges;
+  for (const TensorSlot& slot : slots) {
+    const int64_t rows = slot.is_norm ? 1 : slot.shape[0], cols = slot.shape.back();
+    const int64_t head_dim = slot.interleaved_heads > 0 ? rows / slot.interleaved_heads : 0;
+    const int64_t step = std::max<int64_t>(1, kRangeElements / cols);
+    for (int64_t begin = 0; begin < rows; begin += step) {
+      ranges.push_back(
+          {&file.GetTensor(slot.gguf_name), slot.tensor, head_dim, begin, std::min(rows, begin + step)});
+    }
+  }
 #pragma omp parallel
   {
-    std::vector<float> row_values(to_bf16 ? static_cast<size_t>(cols) : 0);
-#pragma omp for schedule(static)
-    for (int64_t row = 0; row < rows; ++row) {
-      const size_t source_row = static_cast<size_t>(SourceRow(row, head_dim));
-      const auto blocks = source.bytes.subspan(source_row * row_bytes, row_bytes);
-      if (to_bf16) {
-        Dequantize(source.type, blocks, row_values);
-        RoundToBFloat16(row_values, {halves + row * cols, static_cast<size_t>(cols)});
-      } else {
-        Dequantize(source.type, blocks, {floats + row * cols, static_cast<size_t>(cols)});
-      }
-    }
+    std::vector<float> row_values;
+#pragma omp for schedule(dynamic)
+    for (size_t i = 0; i < ranges.size(); ++i) FillRows(ranges[i], row_values);
   }
 }
 
@@ -70,10 +95,8 @@ ModelWeights LoadGgufWeights(const std::filesystem::path& path, torch::Dtype dty
   const std::vector<TensorSlot> slots = ListTensors(weights);
   Check(file, slots);
   weights.fingerprint = FileFingerprint(file);
-  for (const TensorSlot& slot : slots) {
-    *slot.tensor = AllocateSlot(slot, dtype);
-    FillTensor(file.GetTensor(slot.gguf_name), slot.interleaved_heads, *slot.tensor);
-  }
+  for (const TensorSlot& slot : slots) *slot.tensor = AllocateSlot(slot, dtype);
+  FillTensors(file, slots);
   if (weights.config.tied_embeddings) weights.head = weights.embedding;
   weights.origin = path.string();
   return weights;

@@ -86,8 +86,11 @@ TEST(BadModel, UnsupportedArchitecture) {
 
 TEST(BadModel, UnknownChatTemplateSaysHowToChooseOne) {
   const BrokenModel model;
-  model.Replace("tokenizer_config.json", "<|im_start|>' + message", "[[' + message");
-  ExpectFailure(RunElrea({"generate", "--model", model.path(), "--prompt", "x"}), kInvalid, {"template"});
+  Json settings = ReadJsonFile(model.path() / "tokenizer_config.json");
+  settings["chat_template"] = "[[{{ messages[0].content }}]]";
+  WriteJsonFile(model.path() / "tokenizer_config.json", settings);
+  ExpectFailure(RunElrea({"generate", "--model", model.path(), "--prompt", "x"}), kInvalid,
+                {"template", "chatml"});
 }
 
 class BadRun : public testing::Test {

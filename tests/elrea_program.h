@@ -27,7 +27,7 @@ struct ProgramResult {
 };
 
 struct ProgramOptions {
-  std::string input;           // standard input
+  std::string input = "";      // standard input
   double kill_after_s = 0;     // SIGKILL after this long; 0: let it end
   int64_t max_file_bytes = 0;  // writing more into one file fails; 0: no limit
   int threads = 2;
@@ -37,12 +37,12 @@ struct ProgramOptions {
 [[noreturn]] inline void ExecElrea(const std::vector<std::string>& arguments, const TempDir& scratch,
                                    const ProgramOptions& options) {
   const auto redirect = [&](const char* name, int flags, int onto) {
-    const int fd = ::open((scratch / name).c_str(), flags, 0644);
+    const int fd = ::open((scratch / name).c_str(), flags);
     if (fd < 0 || ::dup2(fd, onto) < 0) ::_exit(125);
   };
   redirect("stdin", O_RDONLY, STDIN_FILENO);
-  redirect("stdout", O_WRONLY | O_CREAT, STDOUT_FILENO);
-  redirect("stderr", O_WRONLY | O_CREAT, STDERR_FILENO);
+  redirect("stdout", O_WRONLY, STDOUT_FILENO);
+  redirect("stderr", O_WRONLY, STDERR_FILENO);
   if (options.max_file_bytes > 0) {
     ::signal(SIGXFSZ, SIG_IGN);  // then write fails with EFBIG, as on a full disk with ENOSPC
     const rlimit limit = {static_cast<rlim_t>(options.max_file_bytes),
@@ -58,9 +58,10 @@ struct ProgramOptions {
 
 inline ProgramResult RunElrea(std::vector<std::string> arguments, const ProgramOptions& options = {}) {
   const TempDir scratch;
-  arguments.insert(arguments.begin(), std::string(ELREA_BINARY_DIR) + "/elrea");
+  arguments.insert(arguments.begin(), ELREA_BINARY_DIR "/elrea");
   arguments.push_back("--threads=" + std::to_string(options.threads));
   WriteFileAtomically(scratch / "stdin", options.input);
+  for (const char* name : {"stdout", "stderr"}) WriteFileAtomically(scratch / name, "");
   const pid_t child = ::fork();
   if (child == 0) ExecElrea(arguments, scratch, options);
   int status = 0;

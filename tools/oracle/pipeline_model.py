@@ -56,7 +56,8 @@ def write_model(folder, vocab):
     model.to(torch.bfloat16).save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)
     (folder / "generation_config.json").unlink(missing_ok=True)
-    return model.float().eval()
+    # Loaded again: to(bfloat16) above also rounded the rotary frequencies.
+    return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
 
 @torch.no_grad()
