@@ -197,8 +197,10 @@ class Session {
                           state_.last_validation_loss, state_.seconds};
     MarkJobFinished(job_.directory, result);
     RemoveRunState(job_.directory);
-    LogInfo(job_.label.c_str(), "done steps={} loss={:.4f} validation_loss={:.4f} tokens={} tokens_per_s={:.0f}",
-            result.steps, result.final_loss, result.validation_loss, result.tokens,
+    std::string validation =
+        result.validation_loss >= 0 ? fmt::format(" validation_loss={:.4f}", result.validation_loss) : "";
+    LogInfo(job_.label.c_str(), "done steps={} loss={:.4f}{} tokens={} tokens_per_s={:.0f}", result.steps,
+            result.final_loss, validation, result.tokens,
             static_cast<double>(result.tokens) / std::max(result.seconds, 1e-9));
     return result;
   }
