@@ -41,23 +41,31 @@ CfTree BuildTree(const BirchOptions& options, RowMatrix rows) {
     tree.Insert(rows.row(i));
     if (i % kProgressRows == 0) progress.Set(i);
   }
+  progress.Set(rows.rows);
   return tree;
 }
 
 // Phase 1 of the paper: when the tree outgrows its budget, its leaf entries are inserted into a new tree with
-// a larger threshold, and the pass goes on with that one.
+// a larger threshold, and the pass goes on with that one. In many dimensions radii crowd together just below
+// that of the whole data, where a step of 2% turns a thousand entries into a handful: the least step is
+// small, and doubles only while rebuilding frees too little room.
 CfTree BuildBoundedTree(const BirchOptions& options, RowMatrix rows) {
+  constexpr double kLeastGrowth = 1e-4;
   CfTree tree(rows.dim, /*threshold=*/0, options.branching_factor);
+  double least_growth = kLeastGrowth;
   Progress progress("cluster", rows.rows, "rows");
   for (int64_t i = 0; i < rows.rows; ++i) {
     tree.Insert(rows.row(i));
     while (tree.num_leaf_entries() > options.max_leaves) {
-      CfTree coarser(rows.dim, tree.GrownThreshold(), options.branching_factor);
+      CfTree coarser(rows.dim, tree.GrownThreshold(least_growth), options.branching_factor);
       coarser.InsertEntriesOf(std::move(tree));
       tree = std::move(coarser);
+      const bool has_room = tree.num_leaf_entries() <= options.max_leaves - options.max_leaves / 10;
+      least_growth = has_room ? kLeastGrowth : 2 * least_growth;
     }
     if (i % kProgressRows == 0) progress.Set(i, fmt::format("threshold {:.3g}", tree.threshold()));
   }
+  progress.Set(rows.rows);
   return tree;
 }
 

@@ -14,7 +14,6 @@
 namespace elrea {
 namespace {
 
-constexpr double kSmallestGrowth = 1.02;  // of the threshold per rebuild
 constexpr double kSmallestRadius =
     1e-3;  // of the rows' norm: below it SS / n - |c|^2 is rounding noise in float
 
@@ -278,7 +277,7 @@ std::vector<double> CfTree::NearestUnionRadii(const Node& leaf) const {
   return squared_radii;
 }
 
-double CfTree::GrownThreshold() const {
+double CfTree::GrownThreshold(double least_growth) const {
   std::vector<const Node*> leaves;
   for (const Node* leaf = FirstLeaf(); leaf != nullptr; leaf = leaf->next) leaves.push_back(leaf);
   std::vector<std::vector<double>> radii_of(leaves.size());
@@ -297,7 +296,7 @@ double CfTree::GrownThreshold() const {
   const auto median = radii.begin() + radii.size() / 2;
   std::nth_element(radii.begin(), median, radii.end());
   const double floor =
-      std::max(kSmallestGrowth * threshold_, kSmallestRadius * std::sqrt(squared_sum / num_rows));
+      std::max((1 + least_growth) * threshold_, kSmallestRadius * std::sqrt(squared_sum / num_rows));
   return std::isfinite(*median) ? std::max(*median, floor) : floor;
 }
 

@@ -36,8 +36,8 @@ class CfTree {
 
   // The next threshold when the tree has too many leaf entries: the median over all leaf entries of the
   // radius of the union with the nearest other entry of the same leaf, so that about half of them find a
-  // partner; at least 2% more than the present threshold.
-  double GrownThreshold() const;
+  // partner; at least (1 + least_growth) times the present threshold.
+  double GrownThreshold(double least_growth) const;
 
   int64_t dim() const { return dim_; }
   double threshold() const { return threshold_; }

@@ -64,7 +64,7 @@ TEST(CfTreeTest, RebuildingKeepsSumsAndShrinks) {
   const TestRows rows = UnitMixture(900, 7, 12, 0.4, 1);
   CfTree tree = Build(rows, 0.1, 8);
   const int64_t before = tree.num_leaf_entries();
-  const double grown = tree.GrownThreshold();
+  const double grown = tree.GrownThreshold(1e-4);
   EXPECT_GT(grown, 0.1);
   CfTree coarser(rows.dim, grown, 8);
   coarser.InsertEntriesOf(std::move(tree));
@@ -74,7 +74,7 @@ TEST(CfTreeTest, RebuildingKeepsSumsAndShrinks) {
 
 TEST(CfTreeTest, GrownThresholdLeavesZeroEvenForEqualRows) {
   const TestRows rows{std::vector<float>(30, 0.1f), 3};
-  EXPECT_GT(Build(rows, 0, 4).GrownThreshold(), 0);
+  EXPECT_GT(Build(rows, 0, 4).GrownThreshold(1e-4), 0);
 }
 
 }  // namespace
