@@ -30,7 +30,7 @@ struct ProgramOptions {
   std::string input = "";      // standard input
   double kill_after_s = 0;     // SIGKILL after this long; 0: let it end
   int64_t max_file_bytes = 0;  // writing more into one file fails; 0: no limit
-  int threads = 2;
+  int threads = 1;             // more only slow such small work down on a busy machine
 };
 
 // The child's side of RunElrea: never returns.
