@@ -18,7 +18,5 @@ fi
 "$elrea" run --config configs/demo.yaml --out "$out"
 
 echo
-cat "$out/eval/report.txt"
-echo
 echo "Report: $out/eval/report.txt   ($(((SECONDS - begun) / 60)) min $(((SECONDS - begun) % 60)) s)"
 echo "Talk to it: $elrea chat --run $out"
