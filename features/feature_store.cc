@@ -41,6 +41,11 @@ void RefuseDifference(const FeatureStoreSpec& here, const FeatureStoreSpec& ther
   throw Error(ErrorKind::kIo, fmt::format("{}: cannot {}: {}", path.string(), verb, std::strerror(errno)));
 }
 
+void RemovePartialFiles(const fs::path& directory) {
+  fs::remove(directory / kPartialData);
+  fs::remove(directory / kPartialManifest);
+}
+
 std::string_view Bytes(std::span<const float> values) {
   return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
 }
@@ -51,6 +56,7 @@ FeatureStoreWriter::FeatureStoreWriter(std::filesystem::path directory, const Fe
     : directory_(std::move(directory)), spec_(spec) {
   if (fs::exists(directory_ / kFeaturesFileName)) {
     RefuseDifference(spec_, FeatureStore(directory_).spec(), directory_);
+    RemovePartialFiles(directory_);  // a session killed just after the rename left them
     num_done_ = spec_.num_rows;
     finished_ = true;
     return;
@@ -120,8 +126,7 @@ void FeatureStoreWriter::Finish() {
     WriteSafetensors(directory_ / kFeaturesFileName, {{"features", DType::kF32, {spec_.num_rows, spec_.dim}, data.bytes()}},
                      {{"format_version", "1"}, {"elrea.features", JsonLine(SpecJson(spec_))}});
   }
-  fs::remove(directory_ / kPartialData);
-  fs::remove(directory_ / kPartialManifest);
+  RemovePartialFiles(directory_);
   finished_ = true;
 }
 
