@@ -62,7 +62,7 @@ data:
   validation_files: ["{}"]
   test_files: ["{}"]
 lora: {{rank: 4}}
-finetune: {{epochs: 2, batch_size: 4, learning_rate: 0.002, checkpoint_every_s: 0}}
+finetune: {{epochs: 2, batch_size: 4, learning_rate: 0.002, checkpoint_every_s: 0.05}}
 features: {{projection_dim: 256, max_tokens_per_pass: 256}}
 cluster: {{sample_rows: 40, birch: {{num_clusters: 2}}}}
 experts: {{learning_rate: 0.001, epochs: 1}}
