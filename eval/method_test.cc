@@ -15,7 +15,9 @@ TEST(Methods, AreNamedOnceAndCompareWithOneThatExists) {
     EXPECT_TRUE(names.insert(method.name).second) << method.name;
     EXPECT_TRUE(method.compare_with.empty() || names.contains(method.compare_with)) << method.name;
     EXPECT_FALSE(method.help.empty()) << method.name;
-    if (method.routed) EXPECT_EQ(method.needs, MethodNeeds::kExperts) << method.name;
+    if (method.routed) {
+      EXPECT_EQ(method.needs, MethodNeeds::kExperts) << method.name;
+    }
   }
 }
 

@@ -56,14 +56,15 @@ struct ProgramOptions {
   ::_exit(126);
 }
 
-inline ProgramResult RunElrea(std::vector<std::string> arguments, const ProgramOptions& options = {}) {
+inline ProgramResult RunElrea(const std::vector<std::string>& arguments, const ProgramOptions& options = {}) {
   const TempDir scratch;
-  arguments.insert(arguments.begin(), ELREA_BINARY_DIR "/elrea");
-  arguments.push_back("--threads=" + std::to_string(options.threads));
+  std::vector<std::string> command = {ELREA_BINARY_DIR "/elrea",
+                                      "--threads=" + std::to_string(options.threads)};
+  command.insert(command.end(), arguments.begin(), arguments.end());
   WriteFileAtomically(scratch / "stdin", options.input);
   for (const char* name : {"stdout", "stderr"}) WriteFileAtomically(scratch / name, "");
   const pid_t child = ::fork();
-  if (child == 0) ExecElrea(arguments, scratch, options);
+  if (child == 0) ExecElrea(command, scratch, options);
   int status = 0;
   if (options.kill_after_s > 0) {
     const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(options.kill_after_s);
