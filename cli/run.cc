@@ -109,22 +109,9 @@ void WriteManifest(const Run& run) {
   WriteJsonFile(run.paths.manifest(), manifest);
 }
 
-Json ReadManifest(const RunPaths& paths) {
-  const Json manifest = ReadJsonFile(paths.manifest());
-  const int64_t version = JsonField<int64_t>(manifest, "format_version", paths.manifest().string());
-  if (version != kFormatVersion) {
-    throw Error(
-        ErrorKind::kInvalidInput,
-        fmt::format(
-            "{}: format version {}; this program reads {}. Use the version of elrea that made the run",
-            paths.manifest().string(), version, kFormatVersion));
-  }
-  return manifest;
-}
-
 // Compares with the saved run, loads the backbone, compares that too.
 Run Reopen(const RunPaths& paths, const RunRequest& request) {
-  const Json manifest = ReadManifest(paths);
+  const Json manifest = ReadVersionedJson(paths.manifest());
   const PipelineConfig saved = ReadRunConfig(paths);
   Run run{paths, {}, {}, {}};
   run.config =

@@ -108,7 +108,7 @@ Json ReadDataManifest(const Run& run) {
     throw Error(ErrorKind::kNotFound, fmt::format("{} has no data yet; run `elrea data prepare --run {}`",
                                                   run.paths.root.string(), run.paths.root.string()));
   }
-  return ReadJsonFile(run.paths.ledger());
+  return ReadVersionedJson(run.paths.ledger());
 }
 
 // Clustering would say so too, but only after the base adapter is trained.

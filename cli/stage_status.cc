@@ -16,7 +16,7 @@ std::string Command(const RunPaths& paths, const char* verb) {
 StageStatus DataStatus(const RunPaths& paths) {
   StageStatus status{"data", StageState::kMissing, "", Command(paths, "data prepare")};
   if (!fs::exists(paths.ledger())) return status;
-  const Json manifest = ReadJsonFile(paths.ledger());
+  const Json manifest = ReadVersionedJson(paths.ledger());
   std::vector<std::string> parts;
   for (const char* split : {"train", "validation", "test"}) {
     if (!manifest.contains(split)) continue;

@@ -137,11 +137,7 @@ void WriteClusters(const fs::path& directory, const Clustering& clustering, cons
 Clustering ReadClusters(const fs::path& directory) {
   const fs::path path = directory / kClustersFileName;
   const std::string origin = path.string();
-  const Json json = ReadJsonFile(path);
-  const int64_t version = JsonField<int64_t>(json, "format_version", origin);
-  if (version != kFormatVersion) {
-    ThrowCorrupt(origin, fmt::format("format_version is {}, this program reads {}", version, kFormatVersion));
-  }
+  const Json json = ReadVersionedJson(path, kFormatVersion);
   Clustering clustering;
   clustering.dim = JsonField<int64_t>(json, "dim", origin);
   clustering.num_rows = JsonField<int64_t>(json, "num_rows", origin);

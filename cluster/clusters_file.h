@@ -1,9 +1,5 @@
 // The clusters of a run on disk, in one folder:
-//   centroids.safetensors  "centroids" [clusters, dim] F32, unit rows; with center = mean also "mean" [dim]
-//   F32 clusters.json          everything else, written last: format_version, dim, num_rows, options, and
-//     clusters: [{id, size, mean_cosine, std_cosine, sources: {name: rows}, rows: [...]}], id = row of
-//     "centroids" history:  [{parent, round, size, cluster}], entry 0 is all rows; parent and cluster are -1
-//     for none centroids_checksum: XXH3 of the other file, so that a pair from two runs is noticed
+// clusters.json, written last, and centroids.safetensors. Fields: docs/formats.md.
 #pragma once
 
 #include "cluster/cluster_features.h"

@@ -84,6 +84,17 @@ SortedJson ParseSortedJson(std::string_view text, const std::string& origin) {
 }
 SortedJson ReadSortedJsonFile(const fs::path& path) { return ParseSortedJson(ReadFile(path), path.string()); }
 
+Json ReadVersionedJson(const fs::path& path, int64_t version) {
+  Json value = ReadJsonFile(path);
+  const auto found = JsonField<int64_t>(value, "format_version", path.string());
+  if (found != version) {
+    throw Error(ErrorKind::kInvalidInput,
+                fmt::format("{}: format_version is {}, this program reads {}. Use the elrea that wrote it",
+                            path.string(), found, version));
+  }
+  return value;
+}
+
 void WriteJsonFile(const fs::path& path, const Json& value) {
   WriteFileAtomically(path, Dump(value, 2) + "\n");
 }

@@ -20,6 +20,8 @@ Json ParseJson(std::string_view text, const std::string& origin);
 Json ReadJsonFile(const fs::path& path);
 SortedJson ParseSortedJson(std::string_view text, const std::string& origin);
 SortedJson ReadSortedJsonFile(const fs::path& path);
+// An artifact of ours: kInvalidInput unless its "format_version" is `version`.
+Json ReadVersionedJson(const fs::path& path, int64_t version = 1);
 void WriteJsonFile(const fs::path& path, const Json& value);  // indented, atomic, ends with "\n"
 
 // value[key] as T (bool, integers, floats, strings, vectors of these, Json); kCorrupt naming `origin` and the

@@ -18,6 +18,16 @@ TEST(JsonTest, ParseFaultsNameTheOrigin) {
   ExpectError(ErrorKind::kCorrupt, {"x"}, [] { ParseJson("{\"a\": NaN}", "x"); });
 }
 
+TEST(JsonTest, ArtifactsOfAnotherVersionAreRefused) {
+  const TempDir dir;
+  WriteJsonFile(dir / "a.json", {{"format_version", 3}});
+  EXPECT_EQ(ReadVersionedJson(dir / "a.json", 3)["format_version"], 3);
+  ExpectError(ErrorKind::kInvalidInput, {"a.json", "format_version is 3", "reads 1"},
+              [&] { ReadVersionedJson(dir / "a.json"); });
+  WriteJsonFile(dir / "b.json", Json::object());
+  ExpectError(ErrorKind::kCorrupt, {"b.json", "format_version"}, [&] { ReadVersionedJson(dir / "b.json"); });
+}
+
 TEST(JsonTest, DepthIsBounded) {
   const auto nested = [](size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); };
   EXPECT_NO_THROW(ParseJson(nested(64), "x"));

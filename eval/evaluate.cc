@@ -53,7 +53,7 @@ void OpenDirectory(const EvalJob& job, const EvalOptions& options) {
   const fs::path path = job.directory / "eval.json";
   const Json identity = Identity(job, options);
   Json manifest = {{"format_version", 1}, {"job", identity}, {"methods", Json::object()}};
-  if (fs::exists(path)) manifest = ReadJsonFile(path);
+  if (fs::exists(path)) manifest = ReadVersionedJson(path);
   std::vector<std::string> differing;
   AppendDifferences(JsonField<Json>(manifest, "job", path.string()), identity, "", differing);
   Json methods = JsonField<Json>(manifest, "methods", path.string());

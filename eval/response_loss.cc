@@ -57,7 +57,7 @@ std::vector<double> ResponseLosses(const EvalJob& job, const Method& method) {
     for (double loss : Measure(job, method)) values.push_back(std::isnan(loss) ? Json() : Json(loss));
     WriteJsonFile(path, {{"format_version", 1}, {"nats_per_token", values}});
   }
-  const Json values = JsonField<Json>(ReadJsonFile(path), "nats_per_token", path.string());
+  const Json values = JsonField<Json>(ReadVersionedJson(path), "nats_per_token", path.string());
   if (!values.is_array() || values.size() != job.rows.size()) {
     throw Error(ErrorKind::kCorrupt,
                 path.string() + ": not one loss per row; delete this file and evaluate again");

@@ -65,7 +65,7 @@ FeatureStoreWriter::FeatureStoreWriter(std::filesystem::path directory, const Fe
   fs::path data = directory_ / kPartialData;
   fd_ = ::open(data.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd_ < 0) FailIo(data, "open for writing");
-  if (fs::exists(directory_ / kPartialManifest)) Resume(ReadJsonFile(directory_ / kPartialManifest));
+  if (fs::exists(directory_ / kPartialManifest)) Resume(ReadVersionedJson(directory_ / kPartialManifest));
   // What a killed session wrote beyond its last whole chunk goes.
   off_t whole = static_cast<off_t>(num_done_ * spec_.dim * static_cast<int64_t>(sizeof(float)));
   if (::ftruncate(fd_, whole) != 0 || ::lseek(fd_, 0, SEEK_END) < 0) FailIo(data, "truncate");
@@ -79,13 +79,14 @@ FeatureStoreWriter::~FeatureStoreWriter() {
 void FeatureStoreWriter::Resume(const Json& manifest) {
   fs::path path = directory_ / kPartialManifest, data = directory_ / kPartialData;
   RefuseDifference(spec_, ParseSpec(manifest, path.string()), directory_);
-  std::string bytes = ReadFile(data, UINT64_MAX);
+  const MappedFile mapped(data);
+  const std::string_view bytes(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
   for (const Json& chunk : manifest.value("chunks", Json::array())) {
     auto rows = JsonField<int64_t>(chunk, "rows", path.string());
     uint64_t begin = static_cast<uint64_t>(num_done_ * spec_.dim) * sizeof(float);
     uint64_t size = static_cast<uint64_t>(rows * spec_.dim) * sizeof(float);
     if (rows < 1 || rows > spec_.num_rows - num_done_ || bytes.size() < begin + size ||
-        ChecksumHex(std::string_view(bytes).substr(begin, size)) != JsonField<std::string>(chunk, "checksum", path.string())) {
+        ChecksumHex(bytes.substr(begin, size)) != JsonField<std::string>(chunk, "checksum", path.string())) {
       throw Error(ErrorKind::kCorrupt, fmt::format("{}: rows from {} do not match their checksum; delete {} and extract again",
                                                    data.string(), num_done_ + 1, directory_.string()));
     }
@@ -139,6 +140,10 @@ FeatureStore::FeatureStore(const std::filesystem::path& directory) {
   VerifySafetensors(*file_);
   auto text = file_->metadata().find("elrea.features");
   if (text == file_->metadata().end()) throw Error(ErrorKind::kCorrupt, path.string() + ": not a feature file of elrea");
+  auto version = file_->metadata().find("format_version");
+  if (version == file_->metadata().end() || version->second != "1") {
+    throw Error(ErrorKind::kInvalidInput, path.string() + ": not of format_version 1. Use the elrea that wrote it");
+  }
   spec_ = ParseSpec(ParseJson(text->second, path.string()), path.string());
   const TensorView& view = file_->Get("features");
   if (view.dtype != DType::kF32 || view.shape != std::vector<int64_t>{spec_.num_rows, spec_.dim}) {

@@ -81,6 +81,15 @@ TEST_F(FeatureStoreTest, AnotherSpecIsRefusedByName) {
   ExpectError([&] { FeatureStoreWriter(directory, other); }, ErrorKind::kInvalidInput, "text");
 }
 
+TEST_F(FeatureStoreTest, AFormatOfAnotherVersionIsRefused) {
+  fs::path directory = temp_ / "f";
+  { FeatureStoreWriter(directory, spec_).Append(Rows(0, 4)); }
+  Json manifest = ReadJsonFile(directory / "partial.json");
+  manifest["format_version"] = 2;
+  WriteJsonFile(directory / "partial.json", manifest);
+  ExpectError([&] { FeatureStoreWriter(directory, spec_); }, ErrorKind::kInvalidInput, "format_version is 2");
+}
+
 TEST_F(FeatureStoreTest, DamageIsFound) {
   fs::path directory = temp_ / "f";
   { FeatureStoreWriter(directory, spec_).Append(Rows(0, 4)); }

@@ -59,7 +59,7 @@ std::optional<FinetuneResult> OpenJob(const FinetuneJob& job, const FinetuneOpti
     WriteJsonFile(path, {{"format_version", 1}, {"job", identity}});
     return std::nullopt;
   }
-  Json manifest = ReadJsonFile(path);
+  Json manifest = ReadVersionedJson(path);
   std::string origin = path.string();
   RefuseDifference(identity, manifest.value("job", Json::object()), path);
   if (!manifest.contains("result")) return std::nullopt;
