@@ -212,33 +212,39 @@ std::vector<Completion> Generator::Run(const std::vector<GenerateRequest>& reque
   return completions;
 }
 
-std::vector<float> ScoreTokens(const Decoder& decoder, const std::vector<MixtureMember>& members,
-                               std::span<const int32_t> tokens) {
-  auto n = static_cast<int64_t>(tokens.size()) - 1;
-  if (n < 1) return {};
-  std::vector<std::span<const int32_t>> rows(members.size(), tokens.first(n));
+void VisitLogits(const Decoder& decoder, const std::vector<MixtureMember>& members, std::span<const int32_t> tokens,
+                 const LogitsVisitor& visit) {
+  auto n = static_cast<int64_t>(tokens.size()), num_members = static_cast<int64_t>(members.size());
+  std::vector<std::span<const int32_t>> rows(members.size(), tokens);
   std::vector<const LoraWeights*> adapters;
-  Tensor weights = torch::empty({static_cast<int64_t>(members.size())}, torch::kFloat);
-  for (size_t m = 0; m < members.size(); ++m) {
-    adapters.push_back(members[m].adapter);
-    weights[static_cast<int64_t>(m)] = members[m].weight;
+  Tensor shares = torch::empty({num_members}, torch::kDouble);
+  for (int64_t m = 0; m < num_members; ++m) {
+    adapters.push_back(members[static_cast<size_t>(m)].adapter);
+    shares[m] = members[static_cast<size_t>(m)].weight;
   }
-  weights.div_(weights.sum());
+  shares = (shares / shares.sum()).to(torch::kFloat);
   LoraMix mix(adapters);
-  Tensor residual = decoder.Forward(PackRows(rows), &mix);  // [members * n, dim]
-  std::vector<float> scores;
-  constexpr int64_t kPositions = 64;  // bounds the logits held at a time
+  Tensor residual = decoder.Forward(PackRows(rows), &mix).view({num_members, n, -1});
+  constexpr int64_t kPositions = 64;
   for (int64_t begin = 0; begin < n; begin += kPositions) {
     int64_t count = std::min(kPositions, n - begin);
-    Tensor mixed;  // [count, vocab]
-    for (size_t m = 0; m < members.size(); ++m) {
-      Tensor logits = decoder.Logits(residual.narrow(0, static_cast<int64_t>(m) * n + begin, count));
-      Tensor part = logits * weights[static_cast<int64_t>(m)].to(logits.device());
-      mixed = m == 0 ? part : mixed + part;
-    }
-    Tensor log_probs = torch::log_softmax(mixed, 1).cpu();
-    for (int64_t i = 0; i < count; ++i) scores.push_back(log_probs[i][tokens[begin + i + 1]].item<float>());
+    // Row q of the weights takes position q of every member: [count, members * count].
+    Tensor weights = torch::eye(count).unsqueeze(1).mul(shares.view({1, num_members, 1})).reshape({count, -1});
+    Tensor piece = residual.narrow(1, begin, count).reshape({num_members * count, -1});
+    visit(begin, decoder.MixedLogits(piece, weights.to(piece.device())).cpu());
   }
+}
+
+std::vector<float> ScoreTokens(const Decoder& decoder, const std::vector<MixtureMember>& members,
+                               std::span<const int32_t> tokens) {
+  std::vector<float> scores;
+  if (tokens.size() < 2) return scores;
+  VisitLogits(decoder, members, tokens.first(tokens.size() - 1), [&](int64_t begin, const Tensor& logits) {
+    Tensor log_probs = torch::log_softmax(logits, 1);
+    for (int64_t i = 0; i < logits.size(0); ++i) {
+      scores.push_back(log_probs[i][tokens[static_cast<size_t>(begin + i + 1)]].item<float>());
+    }
+  });
   return scores;
 }
 

@@ -73,6 +73,14 @@ class Generator {
   GenerateLimits limits_;
 };
 
+// Called with the mixed logits of positions [begin, begin + logits.size(0)): [positions, vocab] f32 on the CPU.
+using LogitsVisitor = std::function<void(int64_t begin, const torch::Tensor& logits)>;
+
+// The logits that a normalised mixture gives after each token of a text, in pieces that bound the memory. At least one
+// token and one member.
+void VisitLogits(const Decoder& decoder, const std::vector<MixtureMember>& members, std::span<const int32_t> tokens,
+                 const LogitsVisitor& visit);
+
 // log-probabilities of tokens[1..] given what precedes, under the mixture. [tokens - 1] f32.
 std::vector<float> ScoreTokens(const Decoder& decoder, const std::vector<MixtureMember>& members,
                                std::span<const int32_t> tokens);

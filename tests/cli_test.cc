@@ -2,9 +2,12 @@
 // and its help and configuration files.
 #include <gtest/gtest.h>
 
+#include <ATen/ATen.h>
+
 #include <cmath>
 
 #include "cli/pipeline_config.h"
+#include "lora/tensor_file.h"
 #include "tests/elrea_program.h"
 
 namespace elrea {
@@ -47,6 +50,29 @@ TEST_F(GoldenTest, ScoreEqualsTheReference) {
   }
 }
 
+TEST_F(GoldenTest, LogitsGiveTheScores) {
+  const TempDir folder;
+  const ProgramResult result =
+      RunElrea({"score", "--model", TinyModel(), "--dtype", "f32", "--input", WriteInput("score", "text"), "--json",
+                "--logits", folder.path().string()});
+  const auto lines = JsonLines(result.out);
+  ASSERT_EQ(lines.size(), golden_["score"].size()) << result.err;
+  int64_t compared = 0;
+  for (size_t i = 0; i < lines.size(); ++i) {
+    const auto tokens = lines[i]["tokens"].get<std::vector<int64_t>>();
+    if (tokens.size() < 2) continue;
+    const SafetensorsFile file(folder / ("text" + std::to_string(i + 1) + ".safetensors"));
+    const torch::Tensor logits = LoadFloat(file, "logits");
+    ASSERT_EQ(logits.size(0), static_cast<int64_t>(tokens.size()));
+    const torch::Tensor log_probs = torch::log_softmax(logits, 1);
+    for (size_t t = 1; t < tokens.size(); ++t, ++compared) {
+      EXPECT_NEAR(log_probs[static_cast<int64_t>(t) - 1][tokens[t]].item<double>(),
+                  lines[i]["logprobs"][t].get<double>(), 1e-5);
+    }
+  }
+  EXPECT_GT(compared, 10);
+}
+
 TEST_F(GoldenTest, GreedyTextEqualsTheReference) {
   const ProgramResult result =
       RunElrea({"generate", "--model", TinyModel(), "--dtype", "f32", "--max-new-tokens", "12", "--input",
@@ -74,6 +100,27 @@ TEST_F(GoldenTest, SamplingIsAFunctionOfTheSeed) {
   EXPECT_FALSE(first.empty());
   EXPECT_EQ(first, draw("1"));
   EXPECT_NE(first, draw("2"));
+}
+
+TEST(DataImport, WritesToStandardOutputOrToAFile) {
+  const TempDir folder;
+  WriteFileAtomically(folder / "q.jsonl", "{\"question\": \"1+1?\", \"answer\": \"It is two.\\n#### 2\"}\n");
+  const std::string input = (folder / "q.jsonl").string(), output = (folder / "rows.jsonl").string();
+  const ProgramResult printed = RunElrea({"data", "import", "gsm8k", input});
+  ASSERT_EQ(printed.exit_code, 0) << printed.err;
+  EXPECT_EQ(JsonLines(printed.out).at(0)["answer"], "2");
+  ASSERT_EQ(RunElrea({"data", "import", "gsm8k", input, "--output", output}).exit_code, 0);
+  EXPECT_EQ(ReadFile(output), printed.out);
+}
+
+TEST(Eval, RowsWithoutAnAnswerAreReported) {
+  const TempDir folder;
+  WriteFileAtomically(folder / "rows.jsonl", "{\"prompt\": \"1+1?\"}\n{\"prompt\": \"2+2?\", \"answer\": \"4\"}\n");
+  const ProgramResult result = RunElrea({"eval", "--model", TinyModel(), "--input", (folder / "rows.jsonl").string(),
+                                         "--max-new-tokens", "2", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(JsonLines(result.out).size(), 1u);
+  EXPECT_NE(result.err.find("rows.jsonl:1"), std::string::npos) << result.err;
 }
 
 TEST(Help, IsThereForEveryCommand) {
