@@ -6,12 +6,18 @@
 #include "cli/commands.h"
 #include "cli/flags.h"
 #include "cli/run_data.h"
+#include "core/temp_dir.h"
 #include "core/text.h"
 #include "data/import.h"
 #include "model/fetch.h"
 
 namespace elrea {
 namespace {
+
+void PrintFile(const fs::path& path) {
+  const MappedFile file(path);
+  std::fwrite(file.bytes().data(), 1, file.bytes().size(), stdout);
+}
 
 void AddImport(CLI::App& data, Invocation& invocation) {
   struct Flags {
@@ -23,15 +29,19 @@ void AddImport(CLI::App& data, Invocation& invocation) {
       data.add_subcommand("import", "turn a public data set into JSONL rows for training and eval");
   command->add_option("KIND", flags->kind, "one of " + Join(ImportKinds(), ", "))->required();
   command->add_option("FILE", flags->path, "the data set's own file, or a folder of them")->required();
-  command->add_option("--output", flags->output, "the JSONL file to write")->required()->type_name("FILE");
+  command->add_option("--output", flags->output, "the JSONL file to write (default: standard output)")
+      ->type_name("FILE");
   command->add_option("--limit", flags->options.limit, "rows written at most")->check(CLI::NonNegativeNumber);
   command->add_option("--few-shot", flags->options.few_shot, "bbh: worked examples before each question")
       ->check(CLI::NonNegativeNumber);
   command->add_option("--source", flags->options.source, "name of the source, instead of the kind's own");
   command->callback([&invocation, flags] {
     invocation.action = [flags] {
-      const DataLedger ledger = ImportDataset(flags->kind, flags->path, flags->output, flags->options);
-      std::fputs(ledger.ToTable().c_str(), stdout);
+      const TempDir scratch;
+      const fs::path output = flags->output.empty() ? scratch / "rows.jsonl" : fs::path(flags->output);
+      const DataLedger ledger = ImportDataset(flags->kind, flags->path, output, flags->options);
+      std::fputs(ledger.ToTable().c_str(), flags->output.empty() ? stderr : stdout);
+      if (flags->output.empty()) PrintFile(output);
     };
   });
 }

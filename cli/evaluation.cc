@@ -38,7 +38,7 @@ MethodNeeds LargestNeed(const std::vector<std::string>& methods) {
 }
 
 EvalReport EvaluateMethods(const RunPaths& paths, const PipelineConfig& config, const Backbone& backbone,
-                           EvalRows rows, const EvaluationRequest& request) {
+                           std::vector<EvalRow> rows, const EvaluationRequest& request) {
   EvalOptions options = config.eval;
   if (!request.methods.empty()) options.methods = request.methods;
   const auto ensemble = LoadEnsemble(paths, config, *backbone.decoder, LargestNeed(options.methods));
@@ -46,7 +46,7 @@ EvalReport EvaluateMethods(const RunPaths& paths, const PipelineConfig& config, 
   job.ensemble = ensemble.get();
   job.tokenizer = backbone.tokenizer.get();
   job.chat = backbone.chat.get();
-  job.rows = std::move(rows.rows);
+  job.rows = std::move(rows);
   job.sampling = config.generation;
   job.directory = request.directory.empty() ? paths.eval() : request.directory;
   job.on_chunk = request.on_chunk;
@@ -57,11 +57,11 @@ EvalReport EvaluateMethods(const RunPaths& paths, const PipelineConfig& config, 
 }
 
 // Rows of the request's files, or the run's own.
-EvalRows RowsOf(const Run& run, const EvaluationRequest& request) {
-  EvalRows rows = request.files.empty()
-                      ? LoadTestRows(run)
-                      : LoadEvalRows(request.files, run.config.eval.limit, *run.backbone.chat);
-  if (!rows.rows.empty()) return rows;
+std::vector<EvalRow> RowsOf(const Run& run, const EvaluationRequest& request) {
+  std::vector<EvalRow> rows =
+      request.files.empty() ? LoadTestRows(run)
+                            : LoadEvalRows(request.files, run.config.eval.limit, *run.backbone.chat);
+  if (!rows.empty()) return rows;
   throw Error(
       ErrorKind::kInvalidInput,
       run.paths.root.string() + " was made without data.test_files; give held-out rows with --input FILE");
@@ -79,7 +79,7 @@ EvalReport EvaluateModel(const EvaluationRequest& request) {
   job.ensemble = responder.ensemble.get();
   job.tokenizer = responder.backbone.tokenizer.get();
   job.chat = responder.backbone.chat.get();
-  job.rows = LoadEvalRows(request.files, options.limit, *responder.backbone.chat).rows;
+  job.rows = LoadEvalRows(request.files, options.limit, *responder.backbone.chat);
   job.sampling = responder.config.generation;
   job.directory = request.directory;
   job.on_chunk = request.on_chunk;

@@ -143,7 +143,7 @@ RunData PrepareData(const Run& run) {
   });
 }
 
-EvalRows LoadTestRows(const Run& run) {
+std::vector<EvalRow> LoadTestRows(const Run& run) {
   if (!CheckSplit(run, ReadDataManifest(run), "test")) return {};
   return LoadEvalRows({run.paths.rows("test").string()}, run.config.eval.limit, *run.backbone.chat);
 }

@@ -22,6 +22,6 @@ RunData PrepareData(const Run& run);
 RunData LoadRunData(const Run& run);
 
 // Held-out rows kept in the run, or nothing when it has none.
-EvalRows LoadTestRows(const Run& run);
+std::vector<EvalRow> LoadTestRows(const Run& run);
 
 }  // namespace elrea

@@ -3,6 +3,7 @@
 #include <unordered_map>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "data/records.h"
 
 namespace elrea {
@@ -30,24 +31,27 @@ void KeepEvenly(std::vector<T>& items, int64_t limit) {
 
 }  // namespace
 
-EvalRows LoadEvalRows(const std::vector<std::string>& files, int64_t limit, const ChatTemplate& chat) {
+std::vector<EvalRow> LoadEvalRows(const std::vector<std::string>& files, int64_t limit, const ChatTemplate& chat) {
   if (files.empty()) {
     throw Error(ErrorKind::kInvalidInput, "no evaluation files: give --input, or set data.test_files");
   }
-  EvalRows result;
+  std::vector<EvalRow> rows;
   for (const std::string& file : files) {
     EvalFile read = ReadEvalRecords(file, {.need_answer = true});
+    if (read.ledger.HasLosses()) {
+      LogWarning("eval", "{}: {}; {}", file, read.ledger.Summary(),
+                 read.ledger.FirstCulprits(RowFate::kMalformed, 3));
+    }
     const auto responses = ReadResponses(file);
     for (EvalRecord& record : read.records) {
       const auto response = responses.find(record.line);
       const std::string& reference = response != responses.end() ? response->second : *record.answer;
-      result.rows.push_back({chat.EncodePrompt(record.messages), chat.EncodeResponse(reference),
-                             *record.answer, record.source});
+      rows.push_back({chat.EncodePrompt(record.messages), chat.EncodeResponse(reference),
+                      *record.answer, record.source});
     }
-    result.ledger = std::move(read.ledger);
   }
-  KeepEvenly(result.rows, limit);
-  return result;
+  KeepEvenly(rows, limit);
+  return rows;
 }
 
 }  // namespace elrea

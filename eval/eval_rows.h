@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "data/chat_template.h"
-#include "data/ledger.h"
 
 namespace elrea {
 
@@ -19,13 +18,8 @@ struct EvalRow {
   std::string source;
 };
 
-struct EvalRows {
-  std::vector<EvalRow> rows;
-  DataLedger ledger;
-};
-
-// All rows of all files that have an answer, in order; `limit` > 0 keeps that many spread evenly over them.
+// All rows of all files that have an answer, in order (the others are counted in a warning per file); `limit` > 0 keeps that many spread evenly over them.
 // Errors as of ReadEvalRecords, and kInvalidInput without files.
-EvalRows LoadEvalRows(const std::vector<std::string>& files, int64_t limit, const ChatTemplate& chat);
+std::vector<EvalRow> LoadEvalRows(const std::vector<std::string>& files, int64_t limit, const ChatTemplate& chat);
 
 }  // namespace elrea

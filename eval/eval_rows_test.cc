@@ -11,7 +11,7 @@ namespace {
 
 class EvalRowsTest : public testing::Test {
  protected:
-  EvalRows Load(const std::string& lines, int64_t limit = 0) {
+  std::vector<EvalRow> Load(const std::string& lines, int64_t limit = 0) {
     WriteFileAtomically(dir_ / "rows.jsonl", lines);
     return LoadEvalRows({(dir_ / "rows.jsonl").string()}, limit, chat_);
   }
@@ -23,27 +23,27 @@ class EvalRowsTest : public testing::Test {
 };
 
 TEST_F(EvalRowsTest, TakesTheReferenceResponseOrElseTheAnswer) {
-  const EvalRows rows = Load(
+  const std::vector<EvalRow> rows = Load(
       "{\"prompt\": \"1+1?\", \"output\": \"It is \\\\boxed{2}\", \"source\": \"sums\"}\n"
       "{\"prompt\": \"2+2?\", \"answer\": 4}\n"
       "{\"messages\": [{\"role\": \"user\", \"content\": \"3+3?\"}], \"answer\": \"6\"}\n");
-  ASSERT_EQ(rows.rows.size(), 3u);
-  EXPECT_EQ(rows.rows[0].gold, "2");
-  EXPECT_EQ(rows.rows[0].source, "sums");
-  EXPECT_EQ(rows.rows[0].response, chat_.EncodeResponse("It is \\boxed{2}"));
-  EXPECT_EQ(rows.rows[1].response, chat_.EncodeResponse("4"));
-  EXPECT_EQ(rows.rows[2].response, chat_.EncodeResponse("6"));
-  EXPECT_EQ(rows.rows[2].prompt, chat_.EncodePrompt({{"user", "3+3?"}}));
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_EQ(rows[0].gold, "2");
+  EXPECT_EQ(rows[0].source, "sums");
+  EXPECT_EQ(rows[0].response, chat_.EncodeResponse("It is \\boxed{2}"));
+  EXPECT_EQ(rows[1].response, chat_.EncodeResponse("4"));
+  EXPECT_EQ(rows[2].response, chat_.EncodeResponse("6"));
+  EXPECT_EQ(rows[2].prompt, chat_.EncodePrompt({{"user", "3+3?"}}));
 }
 
 TEST_F(EvalRowsTest, ALimitSpreadsOverTheFile) {
   std::string lines;
   for (int i = 0; i < 10; ++i) lines += "{\"prompt\": \"p\", \"answer\": \"" + std::to_string(i) + "\"}\n";
-  const EvalRows rows = Load(lines, 3);
-  ASSERT_EQ(rows.rows.size(), 3u);
-  EXPECT_EQ(rows.rows[0].gold, "0");
-  EXPECT_EQ(rows.rows[1].gold, "3");
-  EXPECT_EQ(rows.rows[2].gold, "6");
+  const std::vector<EvalRow> rows = Load(lines, 3);
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_EQ(rows[0].gold, "0");
+  EXPECT_EQ(rows[1].gold, "3");
+  EXPECT_EQ(rows[2].gold, "6");
 }
 
 TEST_F(EvalRowsTest, NoFilesIsAnError) {
