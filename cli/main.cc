@@ -41,5 +41,6 @@ int main(int argc, char** argv) {
     return elrea::FailUsage(failure.what());
   }
   if (!invocation.action) return elrea::FailUsage("no command given");
+  elrea::RestartWithShortSpins(argv);
   return elrea::RunAction(invocation);
 }

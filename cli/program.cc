@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <new>
@@ -73,6 +74,12 @@ int FlushStdout() {
 }
 
 }  // namespace
+
+void RestartWithShortSpins(char** argv) {
+  if (::getenv("GOMP_SPINCOUNT") != nullptr || ::getenv("OMP_WAIT_POLICY") != nullptr) return;
+  ::setenv("GOMP_SPINCOUNT", "5000", 1);
+  ::execv("/proc/self/exe", argv);  // where this fails, the program goes on with long spins
+}
 
 void PrepareProcess() {
   ::mallopt(M_MMAP_THRESHOLD, 1 << 30);

@@ -13,6 +13,11 @@ inline constexpr const char* kVersion = "0.1.0";
 // ends the process with 130 or 143 on SIGINT and SIGTERM: what is under way is saved as it goes.
 void PrepareProcess();
 
+// Starts the program again with GOMP_SPINCOUNT set, unless that or OMP_WAIT_POLICY is set already. By default the threads
+// of a parallel loop spin for 3 ms before they sleep; beside other busy processes they take the CPU from the very thread
+// they wait for (docs/performance.md). The variable is read when the library loads. Returns when there is nothing to do.
+void RestartWithShortSpins(char** argv);
+
 // Runs the action with the threads and log level asked for; the exit code. Prints one line `error: ...` on
 // failure.
 int RunAction(const Invocation& invocation);

@@ -1,6 +1,6 @@
 """Replays an elrea run with transformers + PEFT + torch.optim.AdamW and compares.
 
-    elrea run --config F --out RUN        (model.dtype f32, finetune.dropout 0, chat template chatml)
+    elrea run --config F --out RUN        (model.dtype f32, finetune.dropout 0)
     elrea features --run RUN --raw-gradients G.safetensors --limit 64
     python tools/oracle/peft_compare.py --run RUN --model HF_DIR [--steps 30] [--gradients G.safetensors]
 
@@ -24,18 +24,22 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-END = "<|im_end|>"
+# Per chat template: beginning of a text, a turn, the beginning of the answer, the end of a turn. Single-turn prompts only.
+TEMPLATES = {
+    "chatml": ("", "<|im_start|>{role}\n{content}<|im_end|>\n", "<|im_start|>assistant\n", "<|im_end|>"),
+    "gemma": ("<bos>", "<start_of_turn>{role}\n{content}<end_of_turn>\n", "<start_of_turn>model\n", "<end_of_turn>"),
+}
 
 
-def rows_of(path, tokenizer):
-    """(prompt ids, response ids) of every training row of a run, under the chatml template."""
+def rows_of(path, tokenizer, template):
+    """(prompt ids, response ids) of every training row of a run."""
+    begin, turn, answer, end = TEMPLATES[template]
     rows = []
     for line in path.open():
         messages = json.loads(line)["messages"]
-        prompt = "".join(f"<|im_start|>{m['role']}\n{m['content']}{END}\n" for m in messages[:-1])
-        prompt += "<|im_start|>assistant\n"
+        prompt = begin + "".join(turn.format(**m) for m in messages[:-1]) + answer
         encode = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]
-        rows.append((encode(prompt), encode(messages[-1]["content"] + END)))
+        rows.append((encode(prompt), encode(messages[-1]["content"] + end)))
     return rows
 
 
@@ -55,7 +59,8 @@ def adapter_tensors(model):
 
 def compare_training(model, rows, run, steps):
     metrics = [json.loads(line) for line in (run / "base/metrics.jsonl").open()]
-    metrics = [m for m in metrics if "rows" in m][:steps]
+    metrics = [m for m in metrics if "rows" in m]
+    assert len(metrics) >= steps, f"the run has {len(metrics)} steps; {steps} are asked for"
     params = adapter_tensors(model)
     optimizer = torch.optim.AdamW(params.values(), lr=1, betas=(0.9, 0.999), eps=1e-8, weight_decay=0)
     worst = 0.0
@@ -125,11 +130,12 @@ def main():
     parser.add_argument("--model", required=True, help="Hugging Face directory of the same backbone")
     parser.add_argument("--elrea", default="build/release/elrea")
     parser.add_argument("--elrea-model", default="smollm2", help="the backbone as elrea names it")
-    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--template", choices=TEMPLATES, default="chatml", help="data.chat_template of the run")
+    parser.add_argument("--steps", type=int, default=30, help="steps that the base run must have had; all are replayed")
     parser.add_argument("--gradients", help="file of elrea features --raw-gradients")
     arguments = parser.parse_args()
     tokenizer = AutoTokenizer.from_pretrained(arguments.model)
-    rows = rows_of(arguments.run / "data/train.jsonl", tokenizer)
+    rows = rows_of(arguments.run / "data/train.jsonl", tokenizer, arguments.template)
     backbone = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32)
     start = PeftModel.from_pretrained(backbone, arguments.run / "base/checkpoint-0", is_trainable=True)
     ok = compare_training(start, rows, arguments.run, arguments.steps)
