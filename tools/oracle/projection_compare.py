@@ -7,6 +7,10 @@ and the largest error in units of sqrt(1/8192). Exits with 1 when an RMS ratio e
 
 Also writes tests/golden/projection.json, which holds the C++ code to this twin. Run from the repository root:
     python tools/oracle/projection_compare.py                       (about 3 min, 2 GiB)
+    python tools/oracle/projection_compare.py --gradients F         (about 5 min, 6 GiB)
+With --gradients, F of `elrea features --raw-gradients`, only the gradients of real rows are compared, in the order in which
+elrea projects them. Their pairs share few vectors, so the dense matrix's RMS is its expectation,
+sqrt(mean((1 + cos^2 - 2 sum_i x_i^2 y_i^2) / 8192)), beside that of one dense matrix.
 """
 import json
 import sys
@@ -131,6 +135,38 @@ def compare():
     return worst
 
 
+def real_gradients(path):
+    """Unit rows [rows, P] of a file of raw gradients, flat as docs/formats.md says: layer, group, all A, all B."""
+    from safetensors.numpy import load_file
+
+    tensors = load_file(path)
+    groups = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
+    rows = 1 + max(int(name[3 : name.index(".")]) for name in tensors)
+    layers = 1 + max(int(name.split(".layers.")[1].split(".")[0]) for name in tensors)
+    module = {(int(n.split(".layers.")[1].split(".")[0]), n.split(".")[-3], n.split(".")[-2]): n.split(".", 1)[1]
+              for n in tensors if n.startswith("row0.")}
+    order = [module[layer, member, f"lora_{side}"] for layer in range(layers) for group in groups
+             for side in "AB" for member in group]
+    x = np.stack([np.concatenate([tensors[f"row{row}.{name}"].ravel() for name in order]) for row in range(rows)])
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def compare_gradients(path):
+    x = real_gradients(path)
+    pairs = [(i, j) for i in range(len(x)) for j in range(i + 1, len(x))][:1000]
+    exact = np.array([np.dot(x[i], x[j]) for i, j in pairs], dtype=np.float64)
+    overlap = np.array([np.dot(x[i] ** 2, x[j] ** 2) for i, j in pairs], dtype=np.float64)
+    expected = np.sqrt(np.mean((1 + exact**2 - 2 * overlap) / D_PROJ))
+    dense, _ = errors(dense_project(np.random.default_rng(5), x), exact, pairs)
+    runs = np.array([errors(project(sparse_projection(seed, x.shape[1], D_PROJ, 2), x), exact, pairs)[0]
+                     for seed in range(8)])
+    rms, bound = np.sqrt(np.mean(runs**2)), 3 / np.sqrt(D_PROJ)
+    print(f"{len(x)} gradients of {x.shape[1]} coordinates, {len(pairs)} pairs, mean cosine {exact.mean():.3f}: rms {rms:.6f},"
+          f" dense {expected:.6f} expected, {np.sqrt(np.mean(dense**2)):.6f} measured, ratio {rms / expected:.3f};"
+          f" over 3*sqrt(1/8192): {np.mean(np.abs(runs) > bound):.2%} (dense {np.mean(np.abs(dense) > bound):.2%})")
+    return rms / expected
+
+
 def write_golden():
     x = ((np.arange(1000) * 37) % 101 - 50) / 64
     cases = []
@@ -143,6 +179,8 @@ def write_golden():
 
 
 if __name__ == "__main__":
+    if "--gradients" in sys.argv:
+        sys.exit(1 if compare_gradients(sys.argv[sys.argv.index("--gradients") + 1]) > 1.05 else 0)
     write_golden()
     if "--golden-only" not in sys.argv:
         sys.exit(1 if compare() > 1.05 else 0)
