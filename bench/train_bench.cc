@@ -95,13 +95,16 @@ Gradient LossAndGradient(const Decoder& decoder, const Adapter& adapter, const R
   const AdapterLayout layout(decoder.config(), adapter.config);
   const LoraWeights weights(layout, adapter, decoder.dtype(), decoder.device());
   LoraTrainer trainer(weights);
-  const LossBatch batch = ResponseBatch(rows, 1.0f / static_cast<float>(NumResponseTokens(rows)));
-  ForwardTape tape;
-  torch::Tensor grad_residual;
-  const torch::Tensor residual = decoder.Forward(batch.packed, &trainer, &tape);
-  const torch::Tensor nll = decoder.LossAndGradient(residual, batch.targets, grad_residual);
-  decoder.Backward(batch.packed, tape, grad_residual, trainer);
-  return {nll.mean(torch::kDouble).item<double>(), trainer.grad()};
+  double sum = 0;
+  for (const RowList& pass : SplitIntoPasses(rows, 2048)) {
+    const LossBatch batch = ResponseBatch(pass, 1.0f / static_cast<float>(NumResponseTokens(rows)));
+    ForwardTape tape;
+    torch::Tensor grad_residual;
+    const torch::Tensor residual = decoder.Forward(batch.packed, &trainer, &tape);
+    sum += decoder.LossAndGradient(residual, batch.targets, grad_residual).sum(torch::kDouble).item<double>();
+    decoder.Backward(batch.packed, tape, grad_residual, trainer);
+  }
+  return {sum / static_cast<double>(NumResponseTokens(rows)), trainer.grad()};
 }
 
 // An adapter whose update is not zero, as after some training.
@@ -117,11 +120,11 @@ Adapter TrainedAdapter(const ModelConfig& config) {
 bool Agrees(const Case& c, const Decoder& decoder, const std::vector<TokenRow>& rows) {
   const Backbone twin = LoadBackbone({c.model, "f32"}, "auto");
   RowList list;
-  for (int64_t i = 0; i < c.batch_size; ++i) list.push_back(&rows[i]);
+  for (const TokenRow& row : rows) list.push_back(&row);
   const Adapter adapter = TrainedAdapter(decoder.config());
   const Gradient ours = LossAndGradient(decoder, adapter, list), f32 = LossAndGradient(*twin.decoder, adapter, list);
   const double error = std::abs(ours.loss / f32.loss - 1);
-  const double cosine = at::cosine_similarity(ours.grad, f32.grad, 0).item<double>();
+  const double cosine = at::cosine_similarity(ours.grad.to(torch::kDouble), f32.grad.to(torch::kDouble), 0).item<double>();
   fmt::print(stderr, "loss {:.6f}, in f32 {:.6f}, relative difference {:.2g}; cosine of the gradients {:.5f}\n",
              ours.loss, f32.loss, error, cosine);
   return error <= 2e-3 && cosine >= 0.99;
