@@ -7,15 +7,14 @@
 #include "model/attention.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <atomic>
 
 #include "core/error.h"
 #include "model/bf16_attention.h"
 #include "model/decode_attention.h"
 #include "model/kv_cache.h"
+#include "model/parallel_tasks.h"
 
 namespace elrea {
 
@@ -126,22 +125,12 @@ void BackwardTask(const AttentionShape& s, const SegmentGrad& g, int64_t kv_head
   g.grad_qkv.narrow(1, v_first, s.head_dim).copy_(grad_v);
 }
 
-// Runs task(segment, kv_head) for all pairs, on the CPU in parallel: each thread takes the next task when it is free,
-// because segments differ in length.
+// Runs task(segment, kv_head) for all pairs, on the CPU in parallel.
 template <typename Task>
 void ForEachHead(const AttentionShape& s, const PackedBatch& batch, bool parallel, Task task) {
   const int64_t num_tasks = batch.num_segments() * s.kv_heads;
-  std::atomic<int64_t> next = 0;
-  auto run = [&](int64_t, int64_t) {
-    at::NoGradGuard no_grad;
-    for (int64_t i = next++; i < num_tasks; i = next++) task(i / s.kv_heads, i % s.kv_heads);
-  };
-  const int64_t workers = std::min<int64_t>(num_tasks, at::get_num_threads());
-  if (parallel && workers > 1) {
-    at::parallel_for(0, workers, 1, run);
-  } else {
-    run(0, 1);
-  }
+  if (parallel) return ForEachTask(num_tasks, [&](int64_t i) { task(i / s.kv_heads, i % s.kv_heads); });
+  for (int64_t i = 0; i < num_tasks; ++i) task(i / s.kv_heads, i % s.kv_heads);
 }
 
 void AppendToCaches(const AttentionShape& s, const PackedBatch& batch, int64_t layer, const Tensor& qkv) {
