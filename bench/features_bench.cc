@@ -28,7 +28,7 @@ using Instructions = std::vector<std::span<const int32_t>>;
 
 struct Case {
   std::string model = "smollm2", dtype = "auto", input, json_path;
-  int64_t rows = 32, turns = 3, requests = 7, projection_dim = 8192;
+  int64_t rows = 24, turns = 2, requests = 7, projection_dim = 8192;
   bool check = true, trak = true;
 };
 
