@@ -9,43 +9,28 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <chrono>
 #include <cmath>
-#include <cstdlib>
-#include <fstream>
-#include <iostream>
 #include <optional>
 
+#include "bench/bench_support.h"
 #include "cluster/birch.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/rng.h"
 #include "core/temp_dir.h"
 
-namespace elrea {
+namespace elrea::bench {
 namespace {
 
 struct Case {
   int64_t rows = 20000, fit_rows = 5000, dim = 8192, branching_factor = 50, num_clusters = 5, repeats = 1;
   double threshold = 0.5;
-  std::string input, labels_path, peer_script = "bench/peers/birch_sklearn.py";
+  std::string input, labels_path, peer_script = PeerScript("birch_sklearn.py");
 };
 
 struct Result {
   double fit_s = 0, predict_s = 0, memory_mib = 0;
 };
-
-double NowSeconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-double StatusMib(const std::string& field) {  // of /proc/self/status
-  double kib = 0;
-  ForEachLine("/proc/self/status", [&](int64_t, std::string_view line) {
-    if (line.starts_with(field)) kib = std::stod(std::string(line.substr(field.size() + 1)));
-  });
-  return kib / 1024;
-}
 
 void WriteRows(const Case& c, const fs::path& path) {
   constexpr int64_t kDirections = 10;
@@ -69,7 +54,7 @@ void WriteRows(const Case& c, const fs::path& path) {
 
 Result RunOurs(const Case& c, RowMatrix rows, std::vector<int64_t>& labels) {
   Result result;
-  std::ofstream("/proc/self/clear_refs") << "5";  // the peak starts anew
+  ResetPeakMemory();
   const double before = StatusMib("VmRSS:"), start = NowSeconds();
   const BirchOptions options{
       .num_clusters = c.num_clusters, .threshold = c.threshold, .branching_factor = c.branching_factor};
@@ -85,36 +70,24 @@ Result RunOurs(const Case& c, RowMatrix rows, std::vector<int64_t>& labels) {
   return result;
 }
 
-// Runs scikit-learn on the rows in `folder` and checks its labels against ours.
-Result RunPeer(const std::string& python, const Case& c, const fs::path& folder,
-               const std::vector<int64_t>& labels) {
-  const std::string command = fmt::format(
-      "'{}' '{}' --folder '{}' --dim {} --fit-rows {} --threshold {} --branching-factor {} --clusters {}",
-      python, c.peer_script, folder.string(), c.dim, c.fit_rows, c.threshold, c.branching_factor,
-      c.num_clusters);
-  const int status = std::system(command.c_str());
-  if (status != 0) throw Error(ErrorKind::kUnavailable, fmt::format("the peer failed: {}", command));
-  const Json peer = ReadJsonFile(folder / "peer.json");
+// Runs scikit-learn on the rows of the file and checks its labels against ours.
+Result RunSklearn(const std::string& python, const Case& c, const fs::path& input, const std::vector<int64_t>& labels) {
+  const TempDir folder;
+  const std::string arguments = fmt::format(
+      "--rows '{}' --dim {} --fit-rows {} --threshold {} --branching-factor {} --clusters {}", input.string(), c.dim,
+      c.fit_rows, c.threshold, c.branching_factor, c.num_clusters);
+  const Json peer = RunPeer(python, c.peer_script, arguments, folder.path());
   if (peer["labels"].get<std::vector<int64_t>>() != labels) {
     throw Error(ErrorKind::kInternal, "labels differ from scikit-learn's");
   }
   return {peer["fit_s"], peer["predict_s"], peer["memory_mib"]};
 }
 
-Json Measurement(const std::string& name, const char* unit, double ours, std::optional<double> peer) {
-  Json json = {{"name", name}, {"unit", unit}, {"ours", ours}};
-  json["peer"] = peer ? Json(*peer) : Json();
-  json["peer_name"] = peer ? Json("scikit-learn Birch") : Json();
-  json["ratio"] = peer ? Json(ours / *peer) : Json();
-  json["limit_fraction"] = Json();
-  return json;
-}
-
 Json RunCase(const Case& c) {
   const TempDir folder;
   const fs::path input = c.input.empty() ? folder / "rows.f32" : fs::path(c.input);
   if (c.input.empty()) WriteRows(c, input);
-  const char* python = std::getenv("ELREA_PEER_PYTHON");
+  const std::optional<std::string> python = PeerPython();
   Result ours{INFINITY, INFINITY, INFINITY}, peers{INFINITY, INFINITY, INFINITY};
   const auto keep_best = [](Result& best, const Result& run) {
     best = {std::min(best.fit_s, run.fit_s), std::min(best.predict_s, run.predict_s),
@@ -133,9 +106,11 @@ Json RunCase(const Case& c) {
                 RunOurs(c, {reinterpret_cast<const float*>(file.bytes().data()), c.rows, c.dim}, labels));
     }
     if (!c.labels_path.empty()) WriteFileAtomically(c.labels_path, JsonLine(Json(labels)));
-    if (python != nullptr) keep_best(peers, RunPeer(python, c, folder.path(), labels));
+    if (python) keep_best(peers, RunSklearn(*python, c, input, labels));
   }
-  const auto peer = [&](double value) { return python != nullptr ? std::optional(value) : std::nullopt; };
+  const auto peer = [&](double value) {
+    return python ? std::optional<Peer>({"scikit-learn Birch", value}) : std::nullopt;
+  };
   const std::string size = fmt::format("x {}, threshold {}", c.dim, c.threshold);
   return {Measurement(fmt::format("BIRCH fit {} {}", c.fit_rows, size), "s", ours.fit_s, peer(peers.fit_s)),
           Measurement(fmt::format("BIRCH predict {} {}", c.rows, size), "s", ours.predict_s,
@@ -160,21 +135,13 @@ int Main(int argc, char** argv) {
   app.add_option("--peer-script", c.peer_script, "scikit-learn's side");
   app.add_option("--repeats", c.repeats, "runs of each side, in turns; the best counts");
   CLI11_PARSE(app, argc, argv);
-  try {
-    const Json results = RunCase(c);
-    if (json_path.empty()) {
-      for (const Json& result : results) std::cout << JsonLine(result) << "\n";
-    } else {
-      WriteJsonFile(json_path, results);
-    }
-  } catch (const Error& error) {
-    fmt::print(stderr, "{}\n", error.what());
-    return ExitCode(error.kind());
-  }
-  return 0;
+  return RunGuarded([&] {
+    WriteMeasurements(json_path, RunCase(c));
+    return 0;
+  });
 }
 
 }  // namespace
-}  // namespace elrea
+}  // namespace elrea::bench
 
-int main(int argc, char** argv) { return elrea::Main(argc, argv); }
+int main(int argc, char** argv) { return elrea::bench::Main(argc, argv); }

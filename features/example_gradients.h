@@ -21,7 +21,9 @@ using GradientSink = std::function<void(int64_t segment, int64_t begin, int64_t 
 // Single-thread use; its own work is parallel over segments.
 class ExampleGradients : public TrainableDelta {
  public:
-  ExampleGradients(const LoraWeights& lora, GradientSink sink);
+  // lora_of_segment[s]: the adapter that segment s runs under; all have the layout of the first. Neighbours with the same
+  // adapter share their products. The adapters must outlive the passes.
+  ExampleGradients(std::vector<const LoraWeights*> lora_of_segment, GradientSink sink);
 
   void AddForward(int64_t layer, LinearGroup group, const PackedBatch& batch, const torch::Tensor& x,
                   torch::Tensor& y) override;
@@ -29,7 +31,15 @@ class ExampleGradients : public TrainableDelta {
                    const torch::Tensor& grad_y, torch::Tensor& grad_x) override;
 
  private:
-  const LoraWeights& lora_;
+  // Segments side by side under one adapter, rows [row_begin, row_end) of the batch.
+  struct Run {
+    const LoraWeights* lora;
+    int64_t row_begin, row_end;
+  };
+  std::vector<Run> Runs(const PackedBatch& batch) const;
+  const AdapterLayout& layout() const { return lora_of_segment_[0]->layout(); }
+
+  std::vector<const LoraWeights*> lora_of_segment_;
   GradientSink sink_;
   std::vector<std::array<torch::Tensor, kNumLinearGroups>> hidden_;
 };

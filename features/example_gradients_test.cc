@@ -93,6 +93,15 @@ TEST_P(FeaturesTest, FeaturesFollowTheFormula) {
   }
 }
 
+TEST_P(FeaturesTest, CheckpointsSideBySideGiveTheSameAsOneAfterTheOther) {
+  std::vector<FeatureCheckpoint> checkpoints = {Checkpoint(1, 3), Checkpoint(20, 6)};
+  auto extract = [&](int64_t max_tokens) {
+    FeatureOptions options{.projection_dim = 64, .max_tokens_per_pass = max_tokens};
+    return torch::tensor(FeatureExtractor(decoder_, checkpoints, options).Extract(Spans()));
+  };
+  EXPECT_LT((extract(1000) - extract(100)).abs().max().item<float>(), 1e-5f);  // 88 tokens, 176 at both
+}
+
 TEST_P(FeaturesTest, FingerprintTellsCheckpointsAndOptionsApart) {
   auto fingerprint = [&](uint64_t seed, FeatureOptions options) {
     return FeatureExtractor(decoder_, {Checkpoint(seed, 3)}, options).fingerprint();

@@ -1,7 +1,8 @@
-// Read this file first. For each checkpoint, one packed pass over many rows:
+// Read this file first. One packed pass over many rows, for each checkpoint or, when they are few (a request), for all
+// checkpoints side by side:
 //
 //   forward -> loss of the instruction tokens, mean per row -> backward, which hands out each row's gradient piece by
-//   piece -> Adam form and projection of the piece, added to the row's sum
+//   piece -> Adam form and projection of the piece, added to the sum of the row at that checkpoint
 //
 // and at the end f(i) = normalise(sum over checkpoints). No gradient of all parameters is ever stored.
 #include "features/features.h"
@@ -110,33 +111,54 @@ FeatureExtractor::FeatureExtractor(const Decoder& decoder, std::vector<FeatureCh
   }
 }
 
-void FeatureExtractor::Backpropagate(const Stage& stage, const TokenSpans& rows, const GradientSink& sink) {
+void FeatureExtractor::Backpropagate(const std::vector<Segment>& segments, const GradientSink& sink) {
+  TokenSpans rows;
+  std::vector<const LoraWeights*> adapters;
+  for (const Segment& segment : segments) {
+    rows.push_back(segment.tokens);
+    adapters.push_back(segment.stage->weights.get());
+  }
   PackedBatch batch = PackRows(rows);
-  ExampleGradients gradients(*stage.weights, sink);
+  ExampleGradients gradients(std::move(adapters), sink);
   ForwardTape tape;
   Tensor residual = decoder_.Forward(batch, &gradients, &tape), grad_residual;
   decoder_.LossAndGradient(residual, InstructionTargets(batch), grad_residual);
   decoder_.Backward(batch, tape, grad_residual, gradients);
 }
 
-void FeatureExtractor::AddPass(const Stage& stage, const TokenSpans& rows, std::span<float* const> sums) {
-  const FeatureCheckpoint& c = stage.checkpoint;
-  AdamForm form = FormOf(c, options_);
-  const float *m = c.m.data_ptr<float>(), *v = c.v.data_ptr<float>();
-  if (pieces_aligned_) {
-    Backpropagate(stage, rows, [&](int64_t segment, int64_t begin, int64_t count, const float* grad) {
-      ProjectAdam(form, grad, m + begin, v + begin, begin, count, projection_, sums.subspan(segment, 1));
-    });
-    return;
-  }
+void FeatureExtractor::AddPass(const std::vector<Segment>& segments, const std::vector<float*>& sums) {
+  auto project = [&](int64_t i, int64_t begin, int64_t count, const float* grad) {
+    const FeatureCheckpoint& c = segments[i].stage->checkpoint;
+    ProjectAdam(FormOf(c, options_), grad, c.m.data_ptr<float>() + begin, c.v.data_ptr<float>() + begin, begin, count,
+                projection_, {&sums[i], 1});
+  };
+  if (pieces_aligned_) return Backpropagate(segments, project);
   // Odd widths (tiny models): gather whole gradients first.
-  std::vector<std::vector<float>> whole(rows.size(), std::vector<float>(layout_.num_params()));
-  Backpropagate(stage, rows, [&](int64_t segment, int64_t begin, int64_t count, const float* grad) {
+  std::vector<std::vector<float>> whole(segments.size(), std::vector<float>(layout_.num_params()));
+  Backpropagate(segments, [&](int64_t segment, int64_t begin, int64_t count, const float* grad) {
     std::copy(grad, grad + count, whole[segment].begin() + begin);
   });
-  for (size_t i = 0; i < rows.size(); ++i) {
-    ProjectAdam(form, whole[i].data(), m, v, 0, layout_.num_params(), projection_, sums.subspan(i, 1));
+  for (size_t i = 0; i < segments.size(); ++i) {
+    project(static_cast<int64_t>(i), 0, layout_.num_params(), whole[i].data());
   }
+}
+
+std::vector<float> FeatureExtractor::SumSegments(const std::vector<Segment>& segments, size_t rows) {
+  const size_t size = projection_[0].sum_size();
+  std::vector<float> storage(segments.size() * size);
+  std::vector<float*> sums;
+  int64_t tokens = 0;
+  for (size_t i = 0; i < segments.size(); ++i) {
+    sums.push_back(&storage[i * size]);
+    tokens += static_cast<int64_t>(segments[i].tokens.size());
+  }
+  const size_t step = tokens <= options_.max_tokens_per_pass ? segments.size() : rows;
+  for (size_t begin = 0; begin < segments.size(); begin += step) {
+    AddPass({segments.begin() + begin, segments.begin() + begin + step}, {sums.begin() + begin, sums.begin() + begin + step});
+  }
+  for (size_t i = rows * size; i < storage.size(); ++i) storage[i % (rows * size)] += storage[i];
+  storage.resize(rows * size);
+  return storage;
 }
 
 std::vector<float> FeatureExtractor::Extract(const TokenSpans& instructions) {
@@ -149,13 +171,14 @@ std::vector<float> FeatureExtractor::Extract(const TokenSpans& instructions) {
         throw Error(ErrorKind::kInvalidInput, fmt::format("row {}: an instruction needs at least 2 tokens", begin + i + 1));
       }
     }
-    std::vector<float> storage(rows.size() * sum_size);
-    std::vector<float*> sums;
-    for (size_t i = 0; i < rows.size(); ++i) sums.push_back(&storage[i * sum_size]);
-    for (const Stage& stage : stages_) AddPass(stage, rows, sums);
+    std::vector<Segment> segments;  // checkpoint by checkpoint
+    for (const Stage& stage : stages_) {
+      for (const auto& row : rows) segments.push_back({row, &stage});
+    }
+    std::vector<float> sums = SumSegments(segments, rows.size());
     for (size_t i = 0; i < rows.size(); ++i) {
       std::span<float> feature(&features[(begin + i) * dim], dim);
-      projection_[0].Finish(sums[i], feature.data());
+      projection_[0].Finish(&sums[i * sum_size], feature.data());
       Normalise(feature, begin + i);
     }
   }
@@ -166,7 +189,9 @@ std::vector<std::vector<float>> FeatureExtractor::RawGradients(const TokenSpans&
   std::vector<std::vector<float>> gradients(instructions.size(), std::vector<float>(layout_.num_params()));
   for (auto [begin, end] : Passes(instructions, options_.max_tokens_per_pass)) {
     TokenSpans rows(instructions.begin() + static_cast<int64_t>(begin), instructions.begin() + static_cast<int64_t>(end));
-    Backpropagate(stages_.back(), rows, [&, first = begin](int64_t segment, int64_t at, int64_t count, const float* grad) {
+    std::vector<Segment> segments;
+    for (const auto& row : rows) segments.push_back({row, &stages_.back()});
+    Backpropagate(segments, [&, first = begin](int64_t segment, int64_t at, int64_t count, const float* grad) {
       std::copy(grad, grad + count, gradients[first + segment].begin() + at);
     });
   }

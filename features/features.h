@@ -66,9 +66,16 @@ class FeatureExtractor {
   FeatureOptions options_;
   AdapterLayout layout_;
   std::vector<Stage> stages_;
-  // Adds R a_t of each row of one pass at one checkpoint to its sum.
-  void AddPass(const Stage& stage, const std::vector<std::span<const int32_t>>& rows, std::span<float* const> sums);
-  void Backpropagate(const Stage& stage, const std::vector<std::span<const int32_t>>& rows, const GradientSink& sink);
+  // One segment of a pass: a row under one checkpoint.
+  struct Segment {
+    std::span<const int32_t> tokens;
+    const Stage* stage;
+  };
+  // R a_t of all segments [rows, sum_size], summed over the checkpoints; segments come checkpoint by checkpoint.
+  std::vector<float> SumSegments(const std::vector<Segment>& segments, size_t rows);
+  // sums[i] [sum_size] += R a_t of segment i.
+  void AddPass(const std::vector<Segment>& segments, const std::vector<float*>& sums);
+  void Backpropagate(const std::vector<Segment>& segments, const GradientSink& sink);
 
   std::vector<RandomProjection> projection_;  // one size today; AccumulateAll takes several
   bool pieces_aligned_ = true;          // every piece of a gradient begins at a multiple of the projection's vector

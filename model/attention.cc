@@ -7,13 +7,14 @@
 #include "model/attention.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 
 #include "core/error.h"
+#include "model/bf16_attention.h"
 #include "model/decode_attention.h"
 #include "model/kv_cache.h"
+#include "model/parallel_tasks.h"
 
 namespace elrea {
 
@@ -127,16 +128,9 @@ void BackwardTask(const AttentionShape& s, const SegmentGrad& g, int64_t kv_head
 // Runs task(segment, kv_head) for all pairs, on the CPU in parallel.
 template <typename Task>
 void ForEachHead(const AttentionShape& s, const PackedBatch& batch, bool parallel, Task task) {
-  int64_t num_tasks = batch.num_segments() * s.kv_heads;
-  auto run = [&](int64_t begin, int64_t end) {
-    at::NoGradGuard no_grad;
-    for (int64_t i = begin; i < end; ++i) task(i / s.kv_heads, i % s.kv_heads);
-  };
-  if (parallel) {
-    at::parallel_for(0, num_tasks, 1, run);
-  } else {
-    run(0, num_tasks);
-  }
+  const int64_t num_tasks = batch.num_segments() * s.kv_heads;
+  if (parallel) return ForEachTask(num_tasks, [&](int64_t i) { task(i / s.kv_heads, i % s.kv_heads); });
+  for (int64_t i = 0; i < num_tasks; ++i) task(i / s.kv_heads, i % s.kv_heads);
 }
 
 void AppendToCaches(const AttentionShape& s, const PackedBatch& batch, int64_t layer, const Tensor& qkv) {
@@ -171,7 +165,9 @@ void Attention(const AttentionShape& s, const PackedBatch& batch, int64_t layer,
     Tensor keys = cached ? batch.caches[i]->keys(layer).narrow(0, 0, total) : rows.narrow(1, q_width, kv_width);
     Tensor values =
         cached ? batch.caches[i]->values(layer).narrow(0, 0, total) : rows.narrow(1, q_width + kv_width, kv_width);
-    AttendTask(s, rows, keys, values, past, kv_head, out.narrow(0, batch.begin(i), batch.length(i)));
+    Tensor result = out.narrow(0, batch.begin(i), batch.length(i));
+    if (CanAttendBf16(s, qkv)) return AttendBf16(s, rows, keys, values, past, kv_head, result);
+    AttendTask(s, rows, keys, values, past, kv_head, result);
   });
 }
 
@@ -179,6 +175,9 @@ void AttentionBackward(const AttentionShape& s, const PackedBatch& batch, const 
                        const Tensor& grad_out, Tensor& grad_qkv) {
   ForEachHead(s, batch, qkv.is_cpu(), [&](int64_t i, int64_t kv_head) {
     auto rows = [&](const Tensor& t) { return t.narrow(0, batch.begin(i), batch.length(i)); };
+    if (CanAttendBf16(s, qkv)) {
+      return AttendBackwardBf16(s, rows(qkv), rows(out), rows(grad_out), kv_head, rows(grad_qkv));
+    }
     BackwardTask(s, {rows(qkv), rows(out), rows(grad_out), rows(grad_qkv)}, kv_head);
   });
 }

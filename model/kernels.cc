@@ -137,12 +137,14 @@ void LowRankRows(T* y, int64_t y_stride, const float* h, int64_t h_stride, const
     Vec low[Rows] = {}, high[Rows] = {};
     for (int64_t j = 0; j < k; ++j) {
       Vec m0 = Load(m + j * out + i), m1 = pair ? Load(m + j * out + i + kLanes) : Splat(0);
+#pragma GCC unroll 8
       for (int r = 0; r < Rows; ++r) {
         Vec x = Splat(h[r * h_stride + j]);
         low[r] += x * m0;
         high[r] += x * m1;
       }
     }
+#pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r) {
       T* p = y + r * y_stride + i;
       Store(p, Load(p) + low[r] * scale);

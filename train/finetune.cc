@@ -244,7 +244,10 @@ AdapterConfig MakeAdapterConfig(const LoraOptions& options) {
 
 FinetuneResult Finetune(const FinetuneJob& job, const FinetuneOptions& options) {
   if (job.rows.empty()) throw Error(ErrorKind::kInvalidInput, job.label + ": there are no rows to train on");
-  if (auto finished = OpenJob(job, options)) return *finished;
+  if (auto finished = OpenJob(job, options)) {
+    RemoveRunState(job.directory);  // a kill may have come between the last two lines of Finish
+    return *finished;
+  }
   return Session(job, options).Run();
 }
 

@@ -131,6 +131,13 @@ TEST_F(FinetuneTest, AFinishedJobIsNotTrainedAgainAndAnotherJobIsRefused) {
   }
 }
 
+TEST_F(FinetuneTest, AStateLeftByAKillAfterTheLastStepGoesAway) {
+  Finetune(Job(temp_ / "a"), options_);
+  WriteFileAtomically(temp_ / "a/state.safetensors", "left behind");
+  Finetune(Job(temp_ / "a"), options_);
+  EXPECT_FALSE(fs::exists(temp_ / "a/state.safetensors"));
+}
+
 TEST_F(FinetuneTest, CheckpointsHoldTheMomentsOfEachEpoch) {
   Finetune(Job(temp_ / "a"), options_);
   std::vector<EpochCheckpoint> checkpoints = LoadCheckpoints(temp_ / "a", weights_.config);

@@ -1,8 +1,8 @@
 """scikit-learn's Birch on the rows that bench/birch_bench.cc wrote: the peer of its measurements.
 
-Reads FOLDER/rows.f32 [rows, dim], writes FOLDER/peer.json: fit_s and predict_s (wall), memory_mib (peak resident above
-the rows), labels of all rows. Called by the benchmark; by hand:
-    python bench/peers/birch_sklearn.py --folder FOLDER --dim 8192 --fit-rows 5000
+Reads raw floats [rows, dim], writes fit_s and predict_s (wall), memory_mib (peak resident above the rows) and the labels
+of all rows. Called by the benchmark; by hand:
+    python bench/peers/birch_sklearn.py --rows rows.f32 --dim 8192 --fit-rows 5000 --output peer.json
 """
 import argparse
 import json
@@ -23,7 +23,8 @@ def status_mib(field):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--rows", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--dim", type=int, required=True)
     parser.add_argument("--fit-rows", type=int, required=True)
     parser.add_argument("--threshold", type=float, default=0.5)
@@ -31,7 +32,7 @@ def main():
     parser.add_argument("--clusters", type=int, default=5)
     args = parser.parse_args()
 
-    rows = np.fromfile(args.folder / "rows.f32", dtype=np.float32).reshape(-1, args.dim)
+    rows = np.fromfile(args.rows, dtype=np.float32).reshape(-1, args.dim)
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the peak starts anew
     before = status_mib("VmRSS:")
@@ -48,7 +49,7 @@ def main():
         "subclusters": len(birch.subcluster_centers_),
     }
     print("scikit-learn:", result, file=sys.stderr)
-    (args.folder / "peer.json").write_text(json.dumps({**result, "labels": labels.tolist()}))
+    args.output.write_text(json.dumps({**result, "labels": labels.tolist()}))
 
 
 if __name__ == "__main__":

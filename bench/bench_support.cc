@@ -1,0 +1,129 @@
+#include "bench/bench_support.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+
+#include "core/error.h"
+#include "core/temp_dir.h"
+
+namespace elrea::bench {
+
+double NowSeconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
+double StatusMib(const std::string& field) {
+  double kib = 0;
+  ForEachLine("/proc/self/status", [&](int64_t, std::string_view line) {
+    if (line.starts_with(field)) kib = std::stod(std::string(line.substr(field.size() + 1)));
+  });
+  return kib / 1024;
+}
+
+void ResetPeakMemory() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
+Json Measurement(const std::string& name, const char* unit, double ours, const std::optional<Peer>& peer,
+                 std::optional<double> limit_fraction) {
+  Json json = {{"name", name}, {"unit", unit}, {"ours", ours}};
+  json["peer"] = peer ? Json(peer->value) : Json();
+  json["peer_name"] = peer ? Json(peer->name) : Json();
+  json["ratio"] = peer ? Json(ours / peer->value) : Json();
+  json["limit_fraction"] = limit_fraction ? Json(*limit_fraction) : Json();
+  return json;
+}
+
+void WriteMeasurements(const std::string& path, const Json& measurements) {
+  if (!path.empty()) return WriteJsonFile(path, measurements);
+  for (const Json& measurement : measurements) std::cout << JsonLine(measurement) << "\n";
+}
+
+std::optional<std::string> PeerPython() {
+  const char* python = std::getenv("ELREA_PEER_PYTHON");
+  return python == nullptr || *python == '\0' ? std::nullopt : std::optional<std::string>(python);
+}
+
+std::string PeerScript(const std::string& name) { return std::string(ELREA_SOURCE_DIR "/bench/peers/") + name; }
+
+Json RunPeer(const std::string& python, const std::string& script, const std::string& arguments,
+             const fs::path& folder) {
+  const fs::path output = folder / "peer.json";
+  const std::string command = fmt::format("'{}' '{}' {} --output '{}'", python, script, arguments, output.string());
+  if (std::system(command.c_str()) != 0) {
+    throw Error(ErrorKind::kUnavailable, fmt::format("the peer failed: {}", command));
+  }
+  return ReadJsonFile(output);
+}
+
+std::vector<TokenRow> LoadRows(const std::string& input, int64_t count, const Tokenizer& tokenizer,
+                               const ChatTemplate& chat) {
+  const TempDir folder;
+  DatasetOptions options;
+  options.files = {input};
+  if (input.empty()) {
+    options.files = {(folder / "problems.jsonl").string()};
+    WriteWordProblems(options.files[0], count + count / 8 + 8, 1);  // a few may be duplicates
+  }
+  std::vector<TokenRow> rows = LoadDataset(options, tokenizer, chat).rows;
+  if (static_cast<int64_t>(rows.size()) < count) {
+    throw Error(ErrorKind::kInvalidInput,
+                fmt::format("{}: {} usable rows, but {} are needed", options.files[0], rows.size(), count));
+  }
+  rows.resize(count);
+  return rows;
+}
+
+void WriteTokenRows(const fs::path& path, const std::vector<TokenRow>& rows) {
+  std::string text;
+  for (const TokenRow& row : rows) {
+    text += JsonLine({{"tokens", row.tokens}, {"num_prompt", row.num_prompt}}) + "\n";
+  }
+  WriteFileAtomically(path, text);
+}
+
+double GemmRate(const Decoder& decoder, int64_t tokens, int repeats) {
+  at::NoGradGuard no_grad;
+  const LayerWeights& layer = decoder.weights().layers[0];
+  std::vector<torch::Tensor> weights, inputs, outputs;
+  for (const torch::Tensor& w : {torch::cat({layer.q, layer.k, layer.v}), layer.o, torch::cat({layer.gate, layer.up}),
+                                 layer.down}) {
+    weights.push_back(w);
+    inputs.push_back(torch::randn({tokens, w.size(1)}, w.options()));
+    outputs.push_back(torch::randn({tokens, w.size(0)}, w.options()));
+  }
+  std::vector<double> rates;
+  for (int i = 0; i <= repeats; ++i) {
+    double flop = 0, start = NowSeconds();
+    for (int sweep = 0; sweep < 4; ++sweep) {
+      for (size_t w = 0; w < weights.size(); ++w) {
+        at::mm(inputs[w], weights[w].t());
+        at::mm(outputs[w], weights[w]);
+        flop += 4.0 * static_cast<double>(tokens * weights[w].numel());
+      }
+    }
+    if (i > 0) rates.push_back(flop / (NowSeconds() - start));  // the first sweep warms up
+  }
+  return Median(rates);
+}
+
+int RunGuarded(const std::function<int()>& body) {
+  try {
+    return body();
+  } catch (const Error& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return ExitCode(error.kind());
+  }
+}
+
+}  // namespace elrea::bench

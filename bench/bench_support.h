@@ -1,0 +1,56 @@
+// What the benchmark programs share: clocks and memory, rows of real text, the machine's limit, the peer's side, and
+// the form of a measurement that tools/run_benchmarks joins.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+#include "data/dataset.h"
+#include "model/decoder.h"
+
+namespace elrea::bench {
+
+double NowSeconds();
+double Median(std::vector<double> values);  // REQUIRES: not empty
+
+double StatusMib(const std::string& field);  // of /proc/self/status: "VmRSS:", "VmHWM:"
+void ResetPeakMemory();                      // VmHWM starts anew from what is resident now
+
+// One entry of a program's --json list. ratio = ours / peer.
+struct Peer {
+  std::string name;
+  double value;
+};
+Json Measurement(const std::string& name, const char* unit, double ours, const std::optional<Peer>& peer = {},
+                 std::optional<double> limit_fraction = {});
+// To the file, or one line each to stdout when `path` is empty.
+void WriteMeasurements(const std::string& path, const Json& measurements);
+
+// The interpreter that ELREA_PEER_PYTHON names, if any.
+std::optional<std::string> PeerPython();
+// The path of bench/peers/NAME in the source folder.
+std::string PeerScript(const std::string& name);
+// Runs `python script arguments --output FILE` and returns what it wrote there. kUnavailable when it fails.
+Json RunPeer(const std::string& python, const std::string& script, const std::string& arguments, const fs::path& folder);
+
+// `count` word problems with worked answers, 100 to 350 tokens each with SmolLM2, as JSONL rows {instruction, output}:
+// a function of (count, seed) alone.
+void WriteWordProblems(const fs::path& path, int64_t count, uint64_t seed);
+
+// Rows of the JSONL file `input` (word problems when empty), the first `count` usable ones.
+std::vector<TokenRow> LoadRows(const std::string& input, int64_t count, const Tokenizer& tokenizer,
+                               const ChatTemplate& chat);
+// {"tokens", "num_prompt"} a line: what a peer reads, so that both sides see the same tokens.
+void WriteTokenRows(const fs::path& path, const std::vector<TokenRow>& rows);
+
+// FLOP/s of the library's product on the model's own shapes with `tokens` rows: the layer's products forward and
+// backward, in the decoder's dtype; the median over `repeats` sweeps.
+double GemmRate(const Decoder& decoder, int64_t tokens, int repeats = 5);
+
+// What a program's main does: parses nothing, turns an Error into a message and a status.
+int RunGuarded(const std::function<int()>& body);
+
+}  // namespace elrea::bench

@@ -1,0 +1,205 @@
+// Gradient features of instructions, and routing one request:
+//   features    rows a second at one checkpoint, projection included, in turns with LESS (one example at a time with
+//               PEFT; without projection, and with TRAK's) on the same tokens
+//   projection  its share of the time
+//   routing     a request's feature over two checkpoints, as a multiple of the base adapter's prefill of that request
+// Ends with status 1 when a feature in the compute dtype and the one in f32 have a cosine under 0.999. The checkpoints
+// are those of a short fine-tuning on the same rows. ELREA_PEER_PYTHON names an interpreter with torch, transformers,
+// peft and, for TRAK's projection, traker.
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "bench/bench_support.h"
+#include "cli/backbone.h"
+#include "core/rng.h"
+#include "core/temp_dir.h"
+#include "features/features.h"
+#include "features/projection_adam.h"
+#include "lora/lora_mix.h"
+#include "model/kv_cache.h"
+#include "train/finetune.h"
+
+namespace elrea::bench {
+namespace {
+
+using Instructions = std::vector<std::span<const int32_t>>;
+
+struct Case {
+  std::string model = "smollm2", dtype = "auto", input, json_path;
+  int64_t rows = 24, turns = 2, requests = 7, projection_dim = 8192;
+  bool check = true, trak = true;
+};
+
+FeatureOptions Options(const Case& c, const char* checkpoints) {
+  FeatureOptions options;
+  options.projection_dim = c.projection_dim;
+  options.checkpoints = checkpoints;
+  return options;
+}
+
+// Checkpoints of two epochs over the first rows.
+std::vector<FeatureCheckpoint> MakeCheckpoints(const Decoder& decoder, const std::vector<TokenRow>& rows) {
+  const TempDir folder;
+  FinetuneJob job{"checkpoints", &decoder, MakeAdapter(decoder.config(), {}, 1), {}, {}, folder / "adapter"};
+  for (size_t i = 0; i < std::min<size_t>(rows.size(), 16); ++i) job.rows.push_back(&rows[i]);
+  FinetuneOptions options;
+  options.batch_size = 4;
+  Finetune(job, options);
+  std::vector<FeatureCheckpoint> checkpoints;
+  for (const EpochCheckpoint& c : LoadCheckpoints(job.directory, decoder.config())) {
+    checkpoints.push_back({c.adapter, c.moments.m, c.moments.v, c.moments.steps});
+  }
+  return checkpoints;
+}
+
+template <typename Work>
+double Seconds(Work work) {
+  const double start = NowSeconds();
+  work();
+  return NowSeconds() - start;
+}
+
+// Adam form and projection alone, of as many gradients as there are rows, in parallel over rows as in a pass.
+double ProjectionSeconds(const Case& c, const FeatureCheckpoint& checkpoint, int64_t rows) {
+  const int64_t num_params = checkpoint.m.numel();
+  std::vector<RandomProjection> projection;
+  projection.emplace_back(uint64_t{0}, num_params, c.projection_dim);
+  const torch::Tensor gradient = torch::randn({num_params}) * 1e-3;
+  std::vector<std::vector<float>> sums(rows, std::vector<float>(projection[0].sum_size()));
+  return Seconds([&] {
+    at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        float* sum = sums[row].data();
+        ProjectAdam({checkpoint.steps}, gradient.data_ptr<float>(), checkpoint.m.data_ptr<float>(),
+                    checkpoint.v.data_ptr<float>(), 0, num_params, projection, {&sum, 1});
+      }
+    });
+  });
+}
+
+struct PeerRates {
+  double gradient = 0, with_trak = 0;
+};
+
+PeerRates RunLess(const Case& c, const std::string& python, const Decoder& decoder, const std::vector<TokenRow>& rows,
+                  bool project) {
+  const TempDir folder;
+  WriteTokenRows(folder / "rows.jsonl", rows);
+  const Json peer = RunPeer(
+      python, PeerScript("less_features.py"),
+      fmt::format("--model '{}' --rows '{}' --threads {} --dtype {} --project {}", decoder.weights().origin,
+                  (folder / "rows.jsonl").string(), at::get_num_threads(),
+                  decoder.dtype() == torch::kFloat ? "float32" : "bfloat16", project ? c.projection_dim : 0),
+      folder.path());
+  const double gradient = peer["gradient_examples_per_s"];
+  if (peer["projection_examples_per_s"].is_null()) return {gradient, 0};
+  return {gradient, 1 / (1 / gradient + 1 / peer["projection_examples_per_s"].get<double>())};
+}
+
+Json MeasureFeatures(const Case& c, const Decoder& decoder, const std::vector<FeatureCheckpoint>& checkpoints,
+                     const std::vector<TokenRow>& rows, const Instructions& instructions) {
+  FeatureExtractor extractor(decoder, checkpoints, Options(c, "last"));
+  extractor.Extract(instructions);  // warms up
+  const std::optional<std::string> python = PeerPython();
+  std::vector<double> rates, shares, gradient_rates;
+  double trak_rate = 0;
+  for (int64_t turn = 0; turn < c.turns; ++turn) {
+    const double seconds = Seconds([&] { extractor.Extract(instructions); });
+    rates.push_back(static_cast<double>(instructions.size()) / seconds);
+    shares.push_back(ProjectionSeconds(c, checkpoints.back(), static_cast<int64_t>(instructions.size())) / seconds);
+    if (!python) continue;
+    const PeerRates peer = RunLess(c, *python, decoder, rows, c.trak && turn == 0);
+    gradient_rates.push_back(peer.gradient);
+    if (turn == 0) trak_rate = peer.with_trak;
+  }
+  std::optional<Peer> less, trak;
+  if (!gradient_rates.empty()) less = {"LESS, gradients alone", Median(gradient_rates)};
+  if (trak_rate > 0) trak = {"LESS with TRAK's projection", trak_rate};
+  const std::string what = fmt::format("features to {} at one checkpoint", c.projection_dim);
+  return {Measurement(what, "rows/s", Median(rates), less), Measurement(what + ", projected", "rows/s", Median(rates), trak),
+          Measurement("share of the projection", "of the stage", Median(shares))};
+}
+
+// Seconds of the base adapter's pass over a prompt, keys and values kept.
+double PrefillSeconds(const Decoder& decoder, const LoraWeights& base, std::span<const int32_t> prompt) {
+  LoraMix mix(std::vector<const LoraWeights*>{&base});
+  KvCache cache(decoder.config(), decoder.dtype(), decoder.device(), static_cast<int64_t>(prompt.size()));
+  PackedBatch batch = PackRows({prompt});
+  batch.caches = {&cache};
+  return Seconds([&] { decoder.Logits(decoder.Forward(batch, &mix).narrow(0, batch.num_tokens() - 1, 1)); });
+}
+
+Json MeasureRouting(const Case& c, const Decoder& decoder, const std::vector<FeatureCheckpoint>& checkpoints,
+                    const Instructions& instructions) {
+  const AdapterLayout layout(decoder.config(), checkpoints.back().adapter.config);
+  const LoraWeights base(layout, checkpoints.back().adapter, decoder.dtype(), decoder.device());
+  FeatureExtractor extractor(decoder, checkpoints, Options(c, "all"));
+  std::vector<double> routing, prefill, ratios;
+  for (int64_t i = 0; i <= c.requests; ++i) {
+    const std::span<const int32_t> prompt = instructions[i % instructions.size()];
+    const double without = PrefillSeconds(decoder, base, prompt);
+    const double with = Seconds([&] { extractor.Extract({prompt}); });
+    if (i == 0) continue;  // warms up
+    routing.push_back(with * 1e3);
+    prefill.push_back(without * 1e3);
+    ratios.push_back(with / without);
+  }
+  return {Measurement("routing one request, 2 checkpoints", "ms", Median(routing)),
+          Measurement("prefill of one request, base adapter", "ms", Median(prefill)),
+          Measurement("routing one request", "x prefill", Median(ratios))};
+}
+
+bool Agrees(const Case& c, const Decoder& decoder, const std::vector<FeatureCheckpoint>& checkpoints,
+            const Instructions& instructions) {
+  const Backbone twin = LoadBackbone({c.model, "f32"}, "auto");
+  const Instructions some(instructions.begin(), instructions.begin() + std::min<int64_t>(8, c.rows));
+  const std::vector<float> ours = FeatureExtractor(decoder, checkpoints, Options(c, "all")).Extract(some);
+  const std::vector<float> f32 = FeatureExtractor(*twin.decoder, checkpoints, Options(c, "all")).Extract(some);
+  double worst = 1;
+  for (size_t row = 0; row < some.size(); ++row) {
+    double dot = 0;
+    for (int64_t i = 0; i < c.projection_dim; ++i) {
+      dot += static_cast<double>(ours[row * c.projection_dim + i]) * f32[row * c.projection_dim + i];
+    }
+    worst = std::min(worst, dot);
+  }
+  fmt::print(stderr, "smallest cosine to the features in f32: {:.5f}\n", worst);
+  return worst >= 0.999;
+}
+
+int Run(const Case& c) {
+  const Backbone backbone = LoadBackbone({c.model, c.dtype}, "auto");
+  const Decoder& decoder = *backbone.decoder;
+  const std::vector<TokenRow> rows = LoadRows(c.input, c.rows, *backbone.tokenizer, *backbone.chat);
+  Instructions instructions;
+  for (const TokenRow& row : rows) instructions.emplace_back(row.tokens.data(), row.num_prompt);
+  const std::vector<FeatureCheckpoint> checkpoints = MakeCheckpoints(decoder, rows);
+  Json measurements = MeasureFeatures(c, decoder, checkpoints, rows, instructions);
+  for (const Json& m : MeasureRouting(c, decoder, checkpoints, instructions)) measurements.push_back(m);
+  WriteMeasurements(c.json_path, measurements);
+  return !c.check || Agrees(c, decoder, checkpoints, instructions) ? 0 : 1;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("gradient features against LESS, and routing against prefill");
+  Case c;
+  app.add_option("--json", c.json_path, "file the measurements are written to");
+  app.add_option("--model", c.model, "as of elrea --model");
+  app.add_option("--dtype", c.dtype, "auto, bf16 or f32");
+  app.add_option("--input", c.input, "JSONL rows in place of generated word problems");
+  app.add_option("--rows", c.rows, "instructions")->check(CLI::Range(1, 100000));
+  app.add_option("--turns", c.turns, "runs of each side")->check(CLI::Range(1, 1000));
+  app.add_option("--requests", c.requests, "requests routed one by one")->check(CLI::Range(1, 1000));
+  app.add_option("--projection-dim", c.projection_dim, "numbers in a feature");
+  app.add_flag("!--no-trak", c.trak, "leave out TRAK's projection, which takes minutes");
+  app.add_flag("!--no-check", c.check, "leave out the comparison with f32");
+  CLI11_PARSE(app, argc, argv);
+  return RunGuarded([&] { return Run(c); });
+}
+
+}  // namespace
+}  // namespace elrea::bench
+
+int main(int argc, char** argv) { return elrea::bench::Main(argc, argv); }
