@@ -174,7 +174,12 @@ int Run(const Case& c) {
   const Decoder& decoder = *backbone.decoder;
   const std::vector<TokenRow> rows = LoadRows(c.input, c.rows, *backbone.tokenizer, *backbone.chat);
   Instructions instructions;
-  for (const TokenRow& row : rows) instructions.emplace_back(row.tokens.data(), row.num_prompt);
+  int64_t tokens = 0;
+  for (const TokenRow& row : rows) {
+    instructions.emplace_back(row.tokens.data(), row.num_prompt);
+    tokens += row.num_prompt;
+  }
+  fmt::print(stderr, "{} instructions of {} tokens on average\n", c.rows, tokens / c.rows);
   const std::vector<FeatureCheckpoint> checkpoints = MakeCheckpoints(decoder, rows);
   Json measurements = MeasureFeatures(c, decoder, checkpoints, rows, instructions);
   for (const Json& m : MeasureRouting(c, decoder, checkpoints, instructions)) measurements.push_back(m);
