@@ -21,8 +21,8 @@ using torch::Tensor;
 namespace {
 
 // scores[g * n + j] = q_g . key_j for keys [first, first + n) of one kv head.
-template <typename T>
-void ScoreKeys(const T* q, const T* keys, int64_t key_stride, int64_t group, int64_t head_dim, int64_t n,
+template <typename T, typename Q>
+void ScoreKeys(const Q* q, const T* keys, int64_t key_stride, int64_t group, int64_t head_dim, int64_t n,
                float* scores) {
   for (int64_t j = 0; j < n; ++j) {
     const T* key = keys + j * key_stride;
@@ -35,9 +35,9 @@ void ScoreKeys(const T* q, const T* keys, int64_t key_stride, int64_t group, int
 }
 
 // out_g = sum_j p[g * n + j] value_j.
-template <typename T>
+template <typename T, typename Q>
 void MixValues(const float* p, const T* values, int64_t value_stride, int64_t group, int64_t head_dim, int64_t n,
-               T* out) {
+               Q* out) {
   for (int64_t g = 0; g < group; ++g) {
     for (int64_t i = 0; i < head_dim; i += kLanes) {
       Vec total = Splat(0);
@@ -68,21 +68,22 @@ void SoftmaxRow(float* row, int64_t size, int64_t begin, int64_t end, float scal
 
 bool CanDecodeFused(const AttentionShape& s, const Tensor& qkv) { return qkv.is_cpu() && s.head_dim % kLanes == 0; }
 
-namespace {
-
-// One (segment, kv head): all query heads of the group against the cached positions they can see.
-template <typename T>
-void DecodeTask(const AttentionShape& s, const KvCache& cache, int64_t layer, int64_t kv_head, const T* q, T* out,
-                std::vector<float>& scores) {
+template <typename T, typename Q>
+void AttendToCache(const AttentionShape& s, const KvCache& cache, int64_t layer, int64_t kv_head, const Q* q, Q* out,
+                   std::vector<float>& scores) {
   int64_t group = s.heads / s.kv_heads, kv_width = s.kv_heads * s.head_dim;
   int64_t last = cache.length();  // the new token's position
   int64_t first = s.window > 0 ? std::max<int64_t>(0, last - s.window + 1) : 0;
   int64_t n = last + 1 - first, offset = first * kv_width + kv_head * s.head_dim;
   scores.resize(group * n);
-  ScoreKeys(q, cache.keys(layer).template data_ptr<T>() + offset, kv_width, group, s.head_dim, n, scores.data());
+  ScoreKeys(q, cache.key_data<T>(layer) + offset, kv_width, group, s.head_dim, n, scores.data());
   for (int64_t g = 0; g < group; ++g) SoftmaxRow(&scores[g * n], n, 0, n, static_cast<float>(s.scale));
-  MixValues(scores.data(), cache.values(layer).template data_ptr<T>() + offset, kv_width, group, s.head_dim, n, out);
+  MixValues(scores.data(), cache.value_data<T>(layer) + offset, kv_width, group, s.head_dim, n, out);
 }
+template void AttendToCache<c10::BFloat16, float>(const AttentionShape&, const KvCache&, int64_t, int64_t,
+                                                  const float*, float*, std::vector<float>&);
+
+namespace {
 
 template <typename T>
 void DecodeRows(const AttentionShape& s, const PackedBatch& batch, int64_t layer, const Tensor& qkv, Tensor& out) {
@@ -93,13 +94,16 @@ void DecodeRows(const AttentionShape& s, const PackedBatch& batch, int64_t layer
     std::vector<float> scores;
     for (int64_t task = begin; task < end; ++task) {
       int64_t row = task / s.kv_heads, kv_head = task % s.kv_heads;
-      DecodeTask(s, *batch.caches[row], layer, kv_head, q + row * qkv.size(1) + kv_head * group_width,
-                 o + row * out.size(1) + kv_head * group_width, scores);
+      AttendToCache<T, T>(s, *batch.caches[row], layer, kv_head, q + row * qkv.size(1) + kv_head * group_width,
+                          o + row * out.size(1) + kv_head * group_width, scores);
     }
   });
 }
 
 }  // namespace
+
+template void AttendToCache<float, float>(const AttentionShape&, const KvCache&, int64_t, int64_t, const float*, float*,
+                                          std::vector<float>&);
 
 void DecodeAttention(const AttentionShape& s, const PackedBatch& batch, int64_t layer, const Tensor& qkv, Tensor& out) {
   if (qkv.scalar_type() == torch::kFloat) {
