@@ -1,5 +1,5 @@
-// One step, read Worker::Run first. Each method is one phase: threads take their share of its tasks, and a barrier
-// follows. A block is eight phases:
+// One step, read Worker::Run first. Each method is one phase: threads take their share of its tasks, and a
+// barrier follows. A block is eight phases:
 //
 //   Join        r += pending; x = norm(r)                          by row
 //   Product     qkv = W x, h = A x                                 by tile of outputs, by row of A
@@ -10,7 +10,8 @@
 //   Activate    gate, up += B h; f(gate) * up                      by block of 32
 //   Product     pending = W a, h = A a
 //
-// Phases that make a product's input also quantise it, block by block, so that this needs no phase of its own.
+// Phases that make a product's input also quantise it, block by block, so that this needs no phase of its
+// own.
 #include "model/decode_engine.h"
 
 #include <ATen/Parallel.h>
@@ -19,6 +20,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <new>
 
 #include "core/error.h"
 #include "model/decode_attention.h"
@@ -45,6 +47,27 @@ struct AdapterRun {
 struct Range {
   int64_t begin, end;
 };
+
+// Memory that starts at a cache line, so that vectors of a line do not cross from one to the next.
+template <typename T>
+struct LineAllocator {
+  using value_type = T;
+  LineAllocator() = default;
+  template <typename U>
+  LineAllocator(const LineAllocator<U>&) {}
+  T* allocate(size_t n) { return static_cast<T*>(::operator new (n * sizeof(T), std::align_val_t{64})); }
+  void deallocate(T* p, size_t) { ::operator delete (p, std::align_val_t{64}); }
+  bool operator==(const LineAllocator&) const { return true; }
+};
+using Lines = std::vector<float, LineAllocator<float>>;
+
+// Asks for [begin, end) of an array to be brought near.
+template <typename T>
+void Prefetch(const T* data, int64_t begin, int64_t end) {
+  const auto* from = reinterpret_cast<const char*>(data + begin);
+  const auto* to = reinterpret_cast<const char*>(data + end);
+  for (; from < to; from += 64) __builtin_prefetch(from, 0, 2);
+}
 
 Vec Activate(Activation activation, Vec x) {
   if (activation == Activation::kSilu) return x * simd::Sigmoid(x);
@@ -81,14 +104,14 @@ void QuantizeSlice(const float* x, int64_t begin, int64_t end, int64_t row, Quan
 
 // Buffers of a step, kept between steps. f32, one line per row.
 struct DecodeEngine::Workspace {
-  std::vector<float> residual, normed, pending;  // [rows, dim]
-  std::vector<float> qkv;                        // [rows, (heads + 2 kv_heads) * head_dim]
-  std::vector<float> attended;                   // [rows, heads * head_dim]
-  std::vector<float> gate_up, act;               // [rows, 2 ffn], [rows, ffn]
-  std::vector<float> low_rank;                   // [rows, slots * rank]: A x of the product at hand
-  std::vector<float> mixed;                      // [requests, dim]
-  std::vector<float> row_logits;                 // [rows, vocab], with a soft-cap only
-  QuantizedRows x, o, a, m;                      // normed, attended, act, mixed
+  Lines residual, normed, pending;  // [rows, dim]
+  Lines qkv;                        // [rows, (heads + 2 kv_heads) * head_dim]
+  Lines attended;                   // [rows, heads * head_dim]
+  Lines gate_up, act;               // [rows, 2 ffn], [rows, ffn]
+  Lines low_rank;                   // [rows, slots * rank]: A x of the product at hand
+  Lines mixed;                      // [requests, dim]
+  Lines row_logits;                 // [rows, vocab], with a soft-cap only
+  QuantizedRows x, o, a, m;         // normed, attended, act, mixed
   int64_t low_rank_width = 0, num_requests = 0;
   std::span<const DecodeRow> rows;
   std::vector<AdapterRun> runs;
@@ -102,8 +125,12 @@ template <typename T>
 class DecodeEngine::Worker {
  public:
   Worker(const DecodeEngine& engine, int thread, int num_threads)
-      : decoder_(engine.decoder_), packed_(engine.packed_), config_(engine.decoder_.config()), space_(*engine.space_),
-        thread_(thread), num_threads_(num_threads) {}
+      : decoder_(engine.decoder_),
+        packed_(engine.packed_),
+        config_(engine.decoder_.config()),
+        space_(*engine.space_),
+        thread_(thread),
+        num_threads_(num_threads) {}
 
   void Run() {
     Embed();
@@ -136,7 +163,7 @@ class DecodeEngine::Worker {
   }
   void Meet() { space_.barrier.Wait(num_threads_); }
   int64_t num_rows() const { return static_cast<int64_t>(space_.rows.size()); }
-  static float* Row(std::vector<float>& lines, int64_t row, int64_t width) { return lines.data() + row * width; }
+  static float* Row(Lines& lines, int64_t row, int64_t width) { return lines.data() + row * width; }
 
   // residual [rows, dim] from the vocabulary's rows: the packed ones where they are the embedding too.
   void Embed() {
@@ -155,7 +182,9 @@ class DecodeEngine::Worker {
     }
   }
 
-  void JoinDown(int64_t layer) { Join(layer, LinearGroup::kDown, decoder_.weights().layers[layer].ffn_post_norm); }
+  void JoinDown(int64_t layer) {
+    Join(layer, LinearGroup::kDown, decoder_.weights().layers[layer].ffn_post_norm);
+  }
 
   // residual += post_norm(pending + B h). The rows are this thread's in NormRows too: no barrier between.
   void Join(int64_t layer, LinearGroup group, const torch::Tensor& post_norm) {
@@ -180,10 +209,19 @@ class DecodeEngine::Worker {
 
   // y [rows, out] = x W^T, low_rank [rows, slots * rank] = x A^T. `quantized` is x [rows, in].
   void Product(int64_t layer, LinearGroup group, const PackedLinear& linear, const QuantizedRows& quantized,
-               const std::vector<float>& x, std::vector<float>& y) {
+               const Lines& x, Lines& y) {
     const Range tiles = Mine(linear.num_tiles());
-    const int64_t out = linear.num_tiles() * PackedMatrix::kTile, in = quantized.num_blocks() * kActivationBlock;
-    linear.Multiply(quantized, tiles.begin, tiles.end, y.data(), out);
+    const int64_t out = linear.num_tiles() * PackedMatrix::kTile,
+                  in = quantized.num_blocks() * kActivationBlock;
+    // A product of several rows leaves the memory idle: adapters and caches come near meanwhile, a run's per
+    // slice.
+    const auto slices = static_cast<int64_t>(space_.runs.size());
+    for (int64_t s = 0; s < slices; ++s) {
+      PrefetchAdapter(space_.runs[s], layer, group, in);
+      if (group == LinearGroup::kQkv) PrefetchCaches(space_.runs[s], layer);
+      linear.Multiply(quantized, tiles.begin + (tiles.end - tiles.begin) * s / slices,
+                      tiles.begin + (tiles.end - tiles.begin) * (s + 1) / slices, y.data(), out);
+    }
     for (const AdapterRun& run : space_.runs) {
       if (run.adapter == nullptr) continue;
       const LowRankGroup& g = run.adapter->group(layer, group);
@@ -196,6 +234,35 @@ class DecodeEngine::Worker {
     Meet();
   }
 
+  // What this thread reads of A at the end of the phase, and its share of B, which the next phase reads.
+  void PrefetchAdapter(const AdapterRun& run, int64_t layer, LinearGroup group, int64_t in) const {
+    if (run.adapter == nullptr) return;
+    const LowRankGroup& g = run.adapter->group(layer, group);
+    const Range mine = Mine(static_cast<int64_t>(g.slots.size()) * run.adapter->rank);
+    Prefetch(static_cast<const T*>(g.a), mine.begin * in, mine.end * in);
+    for (const LowRankGroup::Slot& slot : g.slots) {
+      const Range share = Mine(slot.out * run.adapter->rank);
+      Prefetch(static_cast<const T*>(slot.b_t), share.begin, share.end);
+    }
+  }
+
+  // Keys and values that Attend reads in the next phase, of this thread's rows; long ones only up to their
+  // share.
+  void PrefetchCaches(const AdapterRun& run, int64_t layer) const {
+    constexpr int64_t kShareBytes = 1 << 19;  // of the cache that this core has for itself
+    const Range tasks = Mine(num_rows() * config_.kv_heads);
+    const int64_t begin = std::max(run.begin, tasks.begin / config_.kv_heads);
+    const int64_t end = std::min(run.end, (tasks.end + config_.kv_heads - 1) / config_.kv_heads);
+    const int64_t width = config_.kv_heads * config_.head_dim;
+    const int64_t most = kShareBytes / num_rows() / static_cast<int64_t>(sizeof(T));
+    for (int64_t row = begin; row < end; ++row) {
+      const KvCache& cache = *space_.rows[row].cache;
+      const int64_t size = std::min(most, cache.length() * width);
+      Prefetch(cache.key_data<T>(layer), 0, size);
+      Prefetch(cache.value_data<T>(layer), 0, size);
+    }
+  }
+
   // y[begin, end) += scale B h of the row's adapter; y is the row's output of the whole group.
   void AddLowRank(int64_t layer, LinearGroup group, int64_t row, float* y, int64_t begin, int64_t end) const {
     const LowRankAdapter* adapter = space_.rows[row].adapter;
@@ -204,15 +271,16 @@ class DecodeEngine::Worker {
     for (const LowRankGroup::Slot& slot : adapter->group(layer, group).slots) {
       const int64_t first = std::max(begin, slot.out_first), last = std::min(end, slot.out_first + slot.out);
       if (first < last) {
-        AddOuter(h, static_cast<const T*>(slot.b_t) + (first - slot.out_first), slot.out, adapter->rank, last - first,
-                 adapter->scale, y + first);
+        AddOuter(h, static_cast<const T*>(slot.b_t) + (first - slot.out_first), slot.out, adapter->rank,
+                 last - first, adapter->scale, y + first);
       }
       h += adapter->rank;
     }
   }
 
   // Query heads [first, first + count) of the fused row, or key heads behind them: update, norm, rope.
-  void FinishHeads(int64_t layer, int64_t row, int64_t first, int64_t count, const torch::Tensor& norm, float* qkv) {
+  void FinishHeads(int64_t layer, int64_t row, int64_t first, int64_t count, const torch::Tensor& norm,
+                   float* qkv) {
     const int64_t head_dim = config_.head_dim;
     const float* cos = space_.rope[layer].data_ptr<float>() + space_.rows[row].cache->length() * head_dim;
     AddLowRank(layer, LinearGroup::kQkv, row, qkv, first * head_dim, (first + count) * head_dim);
@@ -276,7 +344,8 @@ class DecodeEngine::Worker {
       for (int64_t row = 0; row < num_rows(); ++row) {
         if (space_.rows[row].request != request) continue;
         const float *x = Row(space_.normed, row, config_.dim), weight = space_.rows[row].weight;
-        for (int64_t i = 0; i < config_.dim; i += kLanes) Store(mixed + i, Load(mixed + i) + Load(x + i) * weight);
+        for (int64_t i = 0; i < config_.dim; i += kLanes)
+          Store(mixed + i, Load(mixed + i) + Load(x + i) * weight);
       }
       QuantizeSlice(mixed, 0, config_.dim, request, space_.m);
     }
@@ -333,10 +402,12 @@ void DecodeEngine::Prepare(std::span<const DecodeRow> rows, int64_t num_requests
   for (int64_t row = 0; row < n; ++row) {
     KvCache& cache = *rows[row].cache;
     if (cache.length() >= c.context_length) {
-      throw Error(ErrorKind::kInvalidInput,
-                  fmt::format("a sequence of {} tokens is longer than the model's context of {}; shorten the prompt or "
-                              "lower the number of new tokens",
-                              cache.length() + 1, c.context_length));
+      throw Error(
+          ErrorKind::kInvalidInput,
+          fmt::format(
+              "a sequence of {} tokens is longer than the model's context of {}; shorten the prompt or "
+              "lower the number of new tokens",
+              cache.length() + 1, c.context_length));
     }
     cache.Reserve(cache.length() + 1);
     longest = std::max(longest, cache.length() + 1);
@@ -350,7 +421,7 @@ void DecodeEngine::Prepare(std::span<const DecodeRow> rows, int64_t num_requests
   }
   s.rope.clear();
   for (int64_t layer = 0; layer < c.layers; ++layer) s.rope.push_back(decoder_.RopeFor(layer, longest));
-  const auto sized = [&](std::vector<float>& lines, int64_t count, int64_t width) {
+  const auto sized = [&](Lines& lines, int64_t count, int64_t width) {
     lines.resize(static_cast<size_t>(count * width));
   };
   const int64_t q_width = c.heads * c.head_dim;

@@ -1,8 +1,9 @@
-// Decoding, one token for each of a few rows: the whole step - all layers, the mixture over the rows of a request, the
-// vocabulary product - in one parallel region over packed weights. Threads meet at light barriers instead of being
-// called out for each of some 300 operations, and everything between caches is f32.
+// Decoding, one token for each of a few rows: the whole step - all layers, the mixture over the rows of a
+// request, the vocabulary product - in one parallel region over packed weights. Threads meet at light
+// barriers instead of being called out for each of some 300 operations, and everything between caches is f32.
 //
-// The same function as Decoder::Forward and MixedLogits, up to rounding; those remain the plain twin and read prompts.
+// The same function as Decoder::Forward and MixedLogits, up to rounding; those remain the plain twin and read
+// prompts.
 #pragma once
 
 #include <memory>
@@ -33,10 +34,10 @@ class DecodeEngine {
   DecodeEngine(const Decoder& decoder, const PackedWeights& packed);
   ~DecodeEngine();
 
-  // Reads one token per row and advances its cache. logits [num_requests, vocab] f32: sums over the rows of a request of
-  // weight * logits. Rows under one adapter should stand side by side. A row's hidden states do not depend on the other
-  // rows, nor on the number of threads, bit for bit.
-  // Throws kInvalidInput when a row would pass the model's context length.
+  // Reads one token per row and advances its cache. logits [num_requests, vocab] f32: sums over the rows of a
+  // request of weight * logits. Rows under one adapter should stand side by side. A row's hidden states do
+  // not depend on the other rows, nor on the number of threads, bit for bit. Throws kInvalidInput when a row
+  // would pass the model's context length.
   void Step(std::span<const DecodeRow> rows, int64_t num_requests, float* logits);
 
  private:

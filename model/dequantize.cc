@@ -89,9 +89,9 @@ void ReadQ8_0(const uint8_t* block, BlockCodes& b) {
   for (int i = 0; i < kSmallBlock; ++i) b.codes[i] = block[2 + i] ^ 128;
 }
 
-// f16 d, f16 m; then the scale and minimum of eight parts of 32 elements, six bits each in 12 bytes: parts 0..3 are the
-// low six bits of bytes 0..3 (scale) and 4..7 (minimum); parts 4..7 take a nibble of bytes 8..11 and as bits 4-5 the
-// top two bits of those. x = d scale q - m minimum
+// f16 d, f16 m; then the scale and minimum of eight parts of 32 elements, six bits each in 12 bytes: parts
+// 0..3 are the low six bits of bytes 0..3 (scale) and 4..7 (minimum); parts 4..7 take a nibble of bytes 8..11
+// and as bits 4-5 the top two bits of those. x = d scale q - m minimum
 void ReadPartScales(const uint8_t* block, BlockCodes& b) {
   const float d = HalfAt(block), m = HalfAt(block + 2);
   const uint8_t* packed = block + 4;
@@ -130,9 +130,9 @@ void ReadQ5_K(const uint8_t* block, BlockCodes& b) {
   }
 }
 
-// 128 bytes of nibbles, 64 bytes of two high bits each, 16 signed scales, f16 d. Half h of the block (128 elements) has
-// four runs of 32: run s takes nibbles of bytes 64h + 32(s % 2) .., the low ones for s < 2, and bits 2s, 2s + 1 of
-// bytes 32h .. of the high bits. x = d scale (q - 32), one scale for 16 elements.
+// 128 bytes of nibbles, 64 bytes of two high bits each, 16 signed scales, f16 d. Half h of the block (128
+// elements) has four runs of 32: run s takes nibbles of bytes 64h + 32(s % 2) .., the low ones for s < 2, and
+// bits 2s, 2s + 1 of bytes 32h .. of the high bits. x = d scale (q - 32), one scale for 16 elements.
 void ReadQ6_K(const uint8_t* block, BlockCodes& b) {
   const uint8_t *low = block, *high = block + 128, *scale_bytes = block + 192;
   const float d = HalfAt(block + 208);
@@ -242,7 +242,8 @@ void Dequantize(GgmlType type, std::span<const std::byte> blocks, std::span<floa
   const auto bytes = static_cast<size_t>(GgmlBlockBytes(type));
   for (size_t i = 0; i < blocks.size() / bytes; ++i) {
     ReadCodes(type, blocks.data() + i * bytes, codes);
-    write(codes, format->elements, format->zero_point, values.data() + i * static_cast<size_t>(format->elements));
+    write(codes, format->elements, format->zero_point,
+          values.data() + i * static_cast<size_t>(format->elements));
   }
 }
 

@@ -16,13 +16,13 @@
 
 namespace elrea {
 
-// How a quantised type stores its numbers: x = scale * (code - zero_point) + minimum, one scale and one minimum for
-// each part of a block.
+// How a quantised type stores its numbers: x = scale * (code - zero_point) + minimum, one scale and one
+// minimum for each part of a block.
 struct CodeFormat {
-  int elements = 0;          // of one block
-  int part = 0;              // elements that share a scale: 16 or 32
-  int bits = 0;              // of a code: 4, or up to 8
-  int zero_point = 0;        // 0 where there are minima
+  int elements = 0;    // of one block
+  int part = 0;        // elements that share a scale: 16 or 32
+  int bits = 0;        // of a code: 4, or up to 8
+  int zero_point = 0;  // 0 where there are minima
   bool has_minima = false;
   bool scales_are_f16 = false;  // else products, which need f32
 };

@@ -1,5 +1,5 @@
-// One adapter as the decode engine reads it: bare pointers into tensors that the owner of the adapter keeps. The
-// backbone knows nothing more of adapters.
+// One adapter as the decode engine reads it: bare pointers into tensors that the owner of the adapter keeps.
+// The backbone knows nothing more of adapters.
 #pragma once
 
 #include <array>

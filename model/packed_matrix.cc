@@ -29,7 +29,9 @@ constexpr int64_t kCell = kActivationBlock;  // inputs of a cell
 constexpr int64_t kTile = PackedMatrix::kTile;
 
 int64_t CodeBytes(const CodeFormat& f) { return kTile * kCell * f.bits / 8; }
-int64_t VectorBytes(const CodeFormat& f) { return kTile * (f.scales_are_f16 ? 2 : 4); }  // of scales or minima
+int64_t VectorBytes(const CodeFormat& f) {
+  return kTile * (f.scales_are_f16 ? 2 : 4);
+}  // of scales or minima
 
 int64_t CellBytes(const CodeFormat& f) {
   return CodeBytes(f) + VectorBytes(f) * (kCell / f.part) * (f.has_minima ? 2 : 1);
@@ -111,7 +113,8 @@ void PackedMatrix::PackTile(GgmlType type, std::span<const std::byte> blocks, in
         for (int64_t p = 0; p < parts; ++p) {
           WriteNumber(format_, numbers + p * VectorBytes(format_), lane, codes.scales[c * parts + p]);
           if (!format_.has_minima) continue;
-          WriteNumber(format_, numbers + (parts + p) * VectorBytes(format_), lane, codes.minima[c * parts + p]);
+          WriteNumber(format_, numbers + (parts + p) * VectorBytes(format_), lane,
+                      codes.minima[c * parts + p]);
         }
       }
     }
@@ -124,11 +127,13 @@ void PackedMatrix::ReadRow(int64_t row, float* values) const {
     const uint8_t* from = cell(row / kTile, i / kCell);
     const int64_t input = i % kCell, part = input / format_.part;
     const NibblePlace place = PlaceOf(lane, input);
-    const int code = format_.bits == 8 ? from[BytePlace(lane, input)] : (from[place.byte] >> place.shift) & 15;
+    const int code =
+        format_.bits == 8 ? from[BytePlace(lane, input)] : (from[place.byte] >> place.shift) & 15;
     const uint8_t* numbers = from + CodeBytes(format_);
     const float scale = ReadNumber(format_, numbers + part * VectorBytes(format_), lane);
-    const float minimum =
-        format_.has_minima ? ReadNumber(format_, numbers + (parts + part) * VectorBytes(format_), lane) : -0.0f;
+    const float minimum = format_.has_minima
+                              ? ReadNumber(format_, numbers + (parts + part) * VectorBytes(format_), lane)
+                              : -0.0f;
     values[i] = scale * static_cast<float>(code - format_.zero_point) + minimum;
   }
 }
@@ -179,18 +184,18 @@ __m512i Quad(const int8_t* p) {
 
 // Sum of (code - zero point) * q over the inputs of part `p`.
 template <typename F>
-__m512 PartSums(const __m512i (&codes)[8], int p, const int8_t* q, const int32_t* half_sums) {
+__m512 PartSums(const __m512i (&codes)[8], int p, const QuantizedBlock& x) {
   constexpr int kGroups = F::part / 4;
   __m512i hi = _mm512_setzero_si512(), lo = _mm512_setzero_si512();
   if constexpr (F::zero != 0) {
-    lo = _mm512_set1_epi32(-F::zero * (F::part == 32 ? half_sums[0] + half_sums[1] : half_sums[p]));
+    lo = _mm512_set1_epi32(-F::zero * (F::part == 32 ? x.half_sums[0] + x.half_sums[1] : x.half_sums[p]));
   }
 #pragma GCC unroll 8
   for (int g = 0; g < kGroups; ++g) {
-    hi = _mm512_dpbusd_epi32(hi, codes[p * kGroups + g], Quad(q + 4 * (p * kGroups + g)));
-    lo = _mm512_dpbusd_epi32(lo, codes[p * kGroups + g], Quad(q + 32 + 4 * (p * kGroups + g)));
+    hi = _mm512_dpbusd_epi32(hi, codes[p * kGroups + g], Quad(x.hi + 4 * (p * kGroups + g)));
+    lo = _mm512_dpbusd_epi32(lo, codes[p * kGroups + g], Quad(x.lo + 4 * (p * kGroups + g)));
   }
-  return (__m512)__builtin_convertvector(((VecI)hi << 8) + (VecI)lo, Vec);
+  return (__m512) __builtin_convertvector(((VecI)hi << 8) + (VecI)lo, Vec);
 }
 
 // One tile against rows [first, first + Rows).
@@ -203,23 +208,22 @@ void TileRows(const uint8_t* cell, const QuantizedRows& x, int64_t first, float*
     __m512i codes[8];
     F::Codes(cell, codes);
     const uint8_t* numbers = cell + F::code_bytes;
-    const int8_t* q = x.codes(b, first);
-    const float *scales = x.scales(b, first), *scaled_sums = x.scaled_sums(b, first);
-    const int32_t* half_sums = x.half_sums(b, first);
+    const QuantizedBlock* q = x.blocks(b, first);
 #pragma GCC unroll 2
     for (int p = 0; p < F::parts; ++p) {
       const __m512 scale = F::Numbers(numbers + p * F::vector_bytes);
 #pragma GCC unroll 12
       for (int r = 0; r < Rows; ++r) {
-        const __m512 dot = PartSums<F>(codes, p, q + 64 * r, half_sums + 2 * r);
-        sums[r] = _mm512_fmadd_ps(dot, _mm512_mul_ps(scale, _mm512_set1_ps(scales[r])), sums[r]);
+        const __m512 dot = PartSums<F>(codes, p, q[r]);
+        sums[r] = _mm512_fmadd_ps(dot, _mm512_mul_ps(scale, _mm512_set1_ps(q[r].scale)), sums[r]);
       }
     }
     if constexpr (F::minima) {
       static_assert(F::parts == 1, "a minimum goes with the sum of a whole block");
       const __m512 minimum = F::Numbers(numbers + F::vector_bytes);
 #pragma GCC unroll 12
-      for (int r = 0; r < Rows; ++r) sums[r] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(scaled_sums[r]), sums[r]);
+      for (int r = 0; r < Rows; ++r)
+        sums[r] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(q[r].scaled_sum), sums[r]);
     }
   }
 #pragma GCC unroll 12
@@ -227,7 +231,8 @@ void TileRows(const uint8_t* cell, const QuantizedRows& x, int64_t first, float*
 }
 
 template <typename F, int Rows = kMostRows>
-void TileFor(int64_t rows, const uint8_t* cell, const QuantizedRows& x, int64_t first, float* y, int64_t y_stride) {
+void TileFor(int64_t rows, const uint8_t* cell, const QuantizedRows& x, int64_t first, float* y,
+             int64_t y_stride) {
   if (rows == Rows) return TileRows<F, Rows>(cell, x, first, y, y_stride);
   if constexpr (Rows > 1) TileFor<F, Rows - 1>(rows, cell, x, first, y, y_stride);
 }
@@ -236,7 +241,8 @@ template <typename F>
 void Tiles(const uint8_t* cells, const QuantizedRows& x, int64_t tile_begin, int64_t tile_end, float* y,
            int64_t y_stride) {
   const int64_t tile_bytes = x.num_blocks() * F::cell_bytes, rows = x.rows();
-  const int64_t sweeps = (rows + kMostRows - 1) / kMostRows;  // of one tile, from the nearest cache but for the first
+  const int64_t sweeps =
+      (rows + kMostRows - 1) / kMostRows;  // of one tile, from the nearest cache but for the first
   for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
     const uint8_t* cell = cells + tile * tile_bytes;
     for (int64_t s = 0; s < sweeps; ++s) {

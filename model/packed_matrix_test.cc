@@ -1,5 +1,5 @@
-// Packed matrices against the dequantised ones, for every quantised type: single values bit for bit, products against
-// double sums over the same values, rows independent of each other.
+// Packed matrices against the dequantised ones, for every quantised type: single values bit for bit, products
+// against double sums over the same values, rows independent of each other.
 #include "model/packed_matrix.h"
 
 #include <gtest/gtest.h>
@@ -29,7 +29,11 @@ class PackedMatrixTest : public testing::TestWithParam<GgmlType> {
     if (!PackedMatrix::Serves(GetParam(), kOut, kIn)) GTEST_SKIP() << "this processor lacks AVX-512 VNNI";
   }
   PackedMatrix Pack() const {
-    return {GetParam(), {reinterpret_cast<const std::byte*>(blocks_.data()), blocks_.size()}, kOut, kIn, Reversed};
+    return {GetParam(),
+            {reinterpret_cast<const std::byte*>(blocks_.data()), blocks_.size()},
+            kOut,
+            kIn,
+            Reversed};
   }
   // Rows with a few large elements, as activations have.
   static std::vector<float> RandomRows(int64_t rows) {
@@ -61,7 +65,9 @@ TEST_P(PackedMatrixTest, RowsAreTheDequantisedOnesBitForBit) {
   std::vector<float> row(kIn);
   for (int64_t r = 0; r < kOut; ++r) {
     packed.ReadRow(r, row.data());
-    EXPECT_EQ(std::memcmp(row.data(), &values_[static_cast<size_t>(Reversed(r) * kIn)], kIn * sizeof(float)), 0) << r;
+    EXPECT_EQ(std::memcmp(row.data(), &values_[static_cast<size_t>(Reversed(r) * kIn)], kIn * sizeof(float)),
+              0)
+        << r;
   }
 }
 
@@ -78,7 +84,8 @@ TEST_P(PackedMatrixTest, ProductsEqualDoubleSumsForAnyNumberOfRows) {
           expected += term;
           magnitude += std::abs(term);
         }
-        ASSERT_NEAR(y[r * kOut + o], expected, 8e-5 * magnitude) << rows << " rows, row " << r << ", output " << o;
+        ASSERT_NEAR(y[r * kOut + o], expected, 8e-5 * magnitude)
+            << rows << " rows, row " << r << ", output " << o;
       }
     }
   }
@@ -89,7 +96,8 @@ TEST_P(PackedMatrixTest, ARowDoesNotDependOnTheOthersBitForBit) {
   const std::vector<float> x = RandomRows(16), together = Product(packed, x.data(), 16);
   for (int64_t r = 0; r < 16; ++r) {
     const std::vector<float> alone = Product(packed, &x[static_cast<size_t>(r * kIn)], 1);
-    EXPECT_EQ(std::memcmp(alone.data(), &together[static_cast<size_t>(r * kOut)], kOut * sizeof(float)), 0) << r;
+    EXPECT_EQ(std::memcmp(alone.data(), &together[static_cast<size_t>(r * kOut)], kOut * sizeof(float)), 0)
+        << r;
   }
 }
 

@@ -60,8 +60,8 @@ std::string FirstObstacle(const GgufFile& file, const std::vector<TensorSlot>& s
     if (!PackedMatrix::Serves(GgmlType::kQ8_0, PackedMatrix::kTile, kActivationBlock)) {
       return "this processor lacks AVX-512 VNNI";
     }
-    return fmt::format("{} {} is {}, and only quantised matrices of whole tiles can be packed", slot.gguf_name,
-                       ShapeText(slot.shape), GgmlTypeName(static_cast<uint32_t>(type)));
+    return fmt::format("{} {} is {}, and only quantised matrices of whole tiles can be packed",
+                       slot.gguf_name, ShapeText(slot.shape), GgmlTypeName(static_cast<uint32_t>(type)));
   }
   return {};
 }
@@ -88,7 +88,8 @@ std::unique_ptr<PackedWeights> LoadPackedWeights(const std::filesystem::path& mo
   };
   auto packed = std::make_unique<PackedWeights>();
   for (const LayerWeights& l : names.layers) {
-    packed->layers.push_back({pack({&l.q, &l.k, &l.v}), pack({&l.o}), pack({&l.gate, &l.up}), pack({&l.down})});
+    packed->layers.push_back(
+        {pack({&l.q, &l.k, &l.v}), pack({&l.o}), pack({&l.gate, &l.up}), pack({&l.down})});
   }
   packed->head = pack({names.config.tied_embeddings ? &names.embedding : &names.head});
   return packed;

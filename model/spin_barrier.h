@@ -1,5 +1,7 @@
-// A barrier for threads that meet every few microseconds: waiting costs no system call. A thread that waits long gives
-// its core away, so a busy machine slows the team down but does not stop it.
+// A barrier for threads that meet every few microseconds: waiting costs no system call. A thread that waits
+// for tens of microseconds gives its core away: either there are more threads than cores, or another process
+// has the core of the one waited for, and spinning on would keep it from running here (one step then took a
+// second, not 36 ms).
 #pragma once
 
 #include <atomic>
@@ -26,7 +28,7 @@ class SpinBarrier {
   }
 
  private:
-  static constexpr int kSpins = 4000;  // about 50 us
+  static constexpr int kSpins = 2000;  // about 25 us
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<int> round_{0};
 };
