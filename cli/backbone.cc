@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/text.h"
+#include "model/decode_engine.h"
 #include "model/fetch.h"
 #include "model/tensor_table.h"
 
@@ -64,6 +65,22 @@ Backbone LoadBackbone(const BackboneOptions& options, const std::string& chat_te
             backbone.chat->name());
     return backbone;
   });
+}
+
+std::unique_ptr<PackedWeights> LoadDecodeWeights(const BackboneOptions& options, const Decoder& decoder) {
+  const std::string& wanted = options.decode_weights;
+  if (wanted == "dense" || (wanted == "auto" && decoder.dtype() != torch::kBFloat16)) return nullptr;
+  std::string why_not = "the model's heads or ffn are not in whole blocks of 32, or it is not on the CPU";
+  std::unique_ptr<PackedWeights> packed;
+  if (DecodeEngine::Serves(decoder)) {
+    packed = WithContext("packing the weights",
+                         [&] { return LoadPackedWeights(ResolveModel(options.path), why_not); });
+  }
+  if (packed == nullptr && wanted == "packed") {
+    throw Error(ErrorKind::kInvalidInput,
+                fmt::format("model.decode_weights=packed: {}; use auto or dense", why_not));
+  }
+  return packed;
 }
 
 }  // namespace elrea

@@ -8,6 +8,7 @@
 #include "data/chat_template.h"
 #include "data/tokenizer.h"
 #include "model/decoder.h"
+#include "model/packed_weights.h"
 
 namespace elrea {
 
@@ -22,5 +23,9 @@ struct Backbone {
 
 // Errors as of the loaders; kUnavailable for a device that is not there.
 Backbone LoadBackbone(const BackboneOptions& options, const std::string& chat_template);
+
+// What model.decode_weights asks for; null: the decoder's own matrices. kInvalidInput with the reason when it is
+// "packed" and that cannot be.
+std::unique_ptr<PackedWeights> LoadDecodeWeights(const BackboneOptions& options, const Decoder& decoder);
 
 }  // namespace elrea

@@ -42,6 +42,7 @@ EvalReport EvaluateMethods(const RunPaths& paths, const PipelineConfig& config, 
   EvalOptions options = config.eval;
   if (!request.methods.empty()) options.methods = request.methods;
   const auto ensemble = LoadEnsemble(paths, config, *backbone.decoder, LargestNeed(options.methods));
+  const std::unique_ptr<PackedWeights> packed = LoadDecodeWeights(config.model, *backbone.decoder);
   EvalJob job;
   job.ensemble = ensemble.get();
   job.tokenizer = backbone.tokenizer.get();
@@ -50,8 +51,10 @@ EvalReport EvaluateMethods(const RunPaths& paths, const PipelineConfig& config, 
   job.sampling = config.generation;
   job.directory = request.directory.empty() ? paths.eval() : request.directory;
   job.on_chunk = request.on_chunk;
+  job.packed = packed.get();
   for (const std::string& name : options.methods) {
     job.identities[name] = MethodIdentity(FindMethod(name), paths, config, *ensemble);
+    if (packed) job.identities[name]["decode_weights"] = "packed";
   }
   return Evaluate(job, options);
 }

@@ -14,8 +14,8 @@ bool MayChange(const std::string& path) {
   for (const char* section : {"routing.", "generation.", "eval."}) {
     if (path.starts_with(section)) return true;
   }
-  for (const char* field : {"model.path", "model.dtype", "data.files", "data.validation_files",
-                            "data.test_files", "finetune.checkpoint_every_s"}) {
+  for (const char* field : {"model.path", "model.dtype", "model.decode_weights", "data.files",
+                            "data.validation_files", "data.test_files", "finetune.checkpoint_every_s"}) {
     if (path == field) return true;
   }
   return false;

@@ -19,6 +19,7 @@ struct BackboneOptions {
   std::string path;
   std::string dtype = "auto";
   std::string device = "cpu";
+  std::string decode_weights = "auto";
 };
 template <typename Visitor>
 void VisitOptions(BackboneOptions& o, Visitor& v) {
@@ -28,6 +29,12 @@ void VisitOptions(BackboneOptions& o, Visitor& v) {
           "of the matrices; auto: bf16 where the processor multiplies it natively, else f32",
           OneOf({"auto", "f32", "bf16"}));
   v.Field("device", o.device, "where it runs", OneOf({"cpu", "cuda"}));
+  v.Field("decode_weights", o.decode_weights,
+          "what tokens are decoded with; packed: a second copy of a GGUF file's weights in their own codes, "
+          "faster and "
+          "unrounded; dense: the matrices of dtype; auto: packed where dtype is bf16 and the file and "
+          "processor allow it",
+          OneOf({"auto", "packed", "dense"}));
 }
 
 struct RunDataOptions {

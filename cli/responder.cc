@@ -15,6 +15,7 @@ Responder OpenRunResponder(const TargetFlags& flags, std::vector<std::string> ov
   Run run = OpenRunForReading({flags.run, {}, overrides});
   Responder responder{std::move(run.config), std::move(run.backbone), nullptr, &method};
   responder.ensemble = LoadEnsemble(run.paths, responder.config, *responder.backbone.decoder, method.needs);
+  responder.packed = LoadDecodeWeights(responder.config.model, *responder.backbone.decoder);
   return responder;
 }
 
@@ -27,6 +28,7 @@ Responder OpenModelResponder(const TargetFlags& flags, std::vector<std::string> 
   const Decoder& decoder = *responder.backbone.decoder;
   ExpertBank bank = flags.adapter.empty() ? ExpertBank() : ExpertBank(decoder, flags.adapter, {});
   responder.ensemble = std::make_unique<Ensemble>(decoder, std::move(bank));
+  responder.packed = LoadDecodeWeights(responder.config.model, decoder);
   return responder;
 }
 

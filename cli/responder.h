@@ -20,9 +20,10 @@ struct Responder {
   Backbone backbone;
   std::unique_ptr<Ensemble> ensemble;
   const Method* method = nullptr;
+  std::unique_ptr<PackedWeights> packed = {};  // null: decoding uses the decoder's matrices
 
   Generator MakeGenerator() const {
-    return Generator(*backbone.decoder, *backbone.tokenizer, backbone.chat->stop_tokens());
+    return Generator(*backbone.decoder, *backbone.tokenizer, backbone.chat->stop_tokens(), {}, packed.get());
   }
 };
 

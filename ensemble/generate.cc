@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "lora/decode_adapter.h"
 #include "model/kv_cache.h"
 
 namespace elrea {
@@ -43,6 +44,11 @@ struct PassRow {
   size_t request, member;
 };
 
+double TotalWeight(const std::vector<MixtureMember>& members) {
+  return std::accumulate(members.begin(), members.end(), 0.0,
+                         [](double sum, const MixtureMember& m) { return sum + m.weight; });
+}
+
 // hidden [rows, dim] f32 of each row's last token -> mixed logits [requests, vocab] f32, divided by the sum of weights
 // so that log-probabilities are those of a normalised mixture (the argmax is the same).
 Tensor MixedLogits(const Decoder& decoder, const Tensor& hidden, const std::vector<PassRow>& rows,
@@ -52,9 +58,8 @@ Tensor MixedLogits(const Decoder& decoder, const Tensor& hidden, const std::vect
   auto w = weights.accessor<float, 2>();
   for (size_t r = 0; r < rows.size(); ++r) {
     const auto& mixture = *members[rows[r].request];
-    double total = 0;
-    for (const MixtureMember& m : mixture) total += m.weight;
-    w[static_cast<int64_t>(rows[r].request)][static_cast<int64_t>(r)] = static_cast<float>(mixture[rows[r].member].weight / total);
+    w[static_cast<int64_t>(rows[r].request)][static_cast<int64_t>(r)] =
+        static_cast<float>(mixture[rows[r].member].weight / TotalWeight(mixture));
   }
   return decoder.MixedLogits(hidden, weights.to(hidden.device()));
 }
@@ -73,8 +78,10 @@ size_t HeldBack(const std::string& text, const std::vector<std::string>& stops) 
 }  // namespace
 
 Generator::Generator(const Decoder& decoder, const Tokenizer& tokenizer, std::vector<int32_t> stop_tokens,
-                     GenerateLimits limits)
-    : decoder_(decoder), tokenizer_(tokenizer), stop_tokens_(std::move(stop_tokens)), limits_(limits) {}
+                     GenerateLimits limits, const PackedWeights* packed)
+    : decoder_(decoder), tokenizer_(tokenizer), stop_tokens_(std::move(stop_tokens)), limits_(limits) {
+  if (packed != nullptr && DecodeEngine::Serves(decoder)) engine_ = std::make_unique<DecodeEngine>(decoder, *packed);
+}
 
 void Generator::CheckRequest(size_t index, const GenerateRequest& r) const {
   auto fail = [&](const std::string& why) {
@@ -88,15 +95,44 @@ void Generator::CheckRequest(size_t index, const GenerateRequest& r) const {
   }
 }
 
+namespace {
+
+// The rows of a wave's requests, those under one adapter side by side: their low-rank products become one.
+std::vector<PassRow> RowsByAdapter(const std::vector<const std::vector<MixtureMember>*>& members) {
+  std::vector<PassRow> rows;
+  for (size_t r = 0; r < members.size(); ++r) {
+    for (size_t m = 0; m < members[r]->size(); ++m) rows.push_back({r, m});
+  }
+  auto adapter = [&](const PassRow& row) { return (*members[row.request])[row.member].adapter; };
+  std::stable_sort(rows.begin(), rows.end(), [&](const PassRow& a, const PassRow& b) { return adapter(a) < adapter(b); });
+  return rows;
+}
+
+}  // namespace
+
+// One token for each member of the wave, through the engine.
+Tensor Generator::Decode(const std::vector<Active*>& wave) {
+  std::vector<const std::vector<MixtureMember>*> members;
+  for (const Active* a : wave) members.push_back(&a->request->members);
+  std::vector<DecodeRow> rows;
+  for (const PassRow& row : RowsByAdapter(members)) {
+    Active& a = *wave[row.request];
+    const MixtureMember& m = a.request->members[row.member];
+    rows.push_back({a.next.front(), &a.caches[row.member], m.adapter ? &views_.at(m.adapter) : nullptr,
+                    static_cast<int64_t>(row.request), static_cast<float>(m.weight / TotalWeight(a.request->members))});
+  }
+  Tensor logits = torch::empty({static_cast<int64_t>(wave.size()), decoder_.config().vocab}, torch::kFloat);
+  engine_->Step(rows, static_cast<int64_t>(wave.size()), logits.data_ptr<float>());
+  return logits;
+}
+
 // One pass over the rows of a wave: whole prompts (prefill) or one token each. Mixed logits [wave, vocab] f32.
 Tensor Generator::Advance(std::vector<Active*>& wave, bool prefill) {
-  std::vector<PassRow> rows;
-  for (size_t a = 0; a < wave.size(); ++a) {
-    for (size_t m = 0; m < wave[a]->request->members.size(); ++m) rows.push_back({a, m});
-  }
-  auto adapter = [&](const PassRow& row) { return wave[row.request]->request->members[row.member].adapter; };
-  // Rows under one adapter side by side: their low-rank products become one.
-  std::stable_sort(rows.begin(), rows.end(), [&](const PassRow& a, const PassRow& b) { return adapter(a) < adapter(b); });
+  if (!prefill && engine_) return Decode(wave);
+  std::vector<const std::vector<MixtureMember>*> members;
+  for (const Active* a : wave) members.push_back(&a->request->members);
+  const std::vector<PassRow> rows = RowsByAdapter(members);
+  auto adapter = [&](const PassRow& row) { return (*members[row.request])[row.member].adapter; };
   std::vector<std::span<const int32_t>> tokens;
   std::vector<const LoraWeights*> adapters;
   std::vector<KvCache*> caches;
@@ -114,8 +150,6 @@ Tensor Generator::Advance(std::vector<Active*>& wave, bool prefill) {
     for (size_t r = 0; r < rows.size(); ++r) last.push_back(batch.offsets[r + 1] - 1);
     residual = residual.index_select(0, torch::tensor(last, torch::kLong).to(residual.device()));
   }
-  std::vector<const std::vector<MixtureMember>*> members;
-  for (const Active* a : wave) members.push_back(&a->request->members);
   return MixedLogits(decoder_, residual, rows, members).cpu();
 }
 
@@ -159,6 +193,12 @@ bool Generator::AcceptToken(Active& a, std::span<const float> logits, const Text
 std::vector<Completion> Generator::Run(const std::vector<GenerateRequest>& requests, const TextCallback& on_text,
                                        const DoneCallback& on_done) {
   for (size_t i = 0; i < requests.size(); ++i) CheckRequest(i, requests[i]);
+  views_.clear();
+  for (const GenerateRequest& r : requests) {
+    for (const MixtureMember& m : r.members) {
+      if (engine_ && m.adapter && !views_.contains(m.adapter)) views_.emplace(m.adapter, DecodeView(*m.adapter));
+    }
+  }
   std::vector<Completion> completions(requests.size());
   std::vector<std::unique_ptr<Active>> active;
   size_t waiting = 0;

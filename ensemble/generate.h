@@ -7,6 +7,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "data/tokenizer.h"
 #include "ensemble/sampler.h"
 #include "lora/lora_mix.h"
+#include "model/decode_engine.h"
 #include "model/decoder.h"
 
 namespace elrea {
@@ -52,8 +54,10 @@ using DoneCallback = std::function<void(size_t request, const Completion& comple
 // Single-thread use.
 class Generator {
  public:
+  // `packed`: the decoder's weights for the decode engine; null: tokens are decoded by the decoder's own passes.
+  // REQUIRES: the arguments outlive it.
   Generator(const Decoder& decoder, const Tokenizer& tokenizer, std::vector<int32_t> stop_tokens,
-            GenerateLimits limits = {});
+            GenerateLimits limits = {}, const PackedWeights* packed = nullptr);
 
   // Completions in the order of the requests. A request's result does not depend on how others are scheduled beyond
   // rounding. kInvalidInput when a request has no members, an empty prompt, or prompt + max_new_tokens passes the
@@ -65,12 +69,15 @@ class Generator {
   struct Active;
   void CheckRequest(size_t index, const GenerateRequest& request) const;
   torch::Tensor Advance(std::vector<Active*>& wave, bool prefill);
+  torch::Tensor Decode(const std::vector<Active*>& wave);
   bool AcceptToken(Active& active, std::span<const float> logits, const TextCallback& on_text);
 
   const Decoder& decoder_;
   const Tokenizer& tokenizer_;
   std::vector<int32_t> stop_tokens_;
   GenerateLimits limits_;
+  std::unique_ptr<DecodeEngine> engine_;                    // null: none
+  std::map<const LoraWeights*, LowRankAdapter> views_;  // of the adapters of a Run, for the engine
 };
 
 // Called with the mixed logits of positions [begin, begin + logits.size(0)): [positions, vocab] f32 on the CPU.

@@ -80,7 +80,7 @@ class MethodRun {
         method_(method),
         log_(job.directory / (method.name + ".jsonl"), static_cast<int64_t>(job.rows.size()),
              options.chunk_rows),
-        generator_(job.ensemble->decoder(), *job.tokenizer, job.chat->stop_tokens()),
+        generator_(job.ensemble->decoder(), *job.tokenizer, job.chat->stop_tokens(), {}, job.packed),
         progress_("eval " + method.name, static_cast<int64_t>(job.rows.size()), "rows") {}
 
   std::vector<Prediction> Run() {

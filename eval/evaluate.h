@@ -58,6 +58,7 @@ struct EvalJob {
   // resumed evaluation of that method must match.
   Json identities = Json::object();
   PredictionCallback on_chunk = {};
+  const PackedWeights* packed = nullptr;  // as for Generator
 };
 
 // Writes <method>.jsonl, report.json and report.txt in the directory, going on where an earlier session

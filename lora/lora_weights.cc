@@ -22,11 +22,13 @@ void LoraWeights::Refresh(const torch::Tensor& params) {
       group.a_f32 = layout_->A(flat, layer, id).clone();
       group.a = group.a_f32.to(dtype_);
       group.b.clear();
+      group.b_t.clear();
       group.b_t_f32.clear();
       for (size_t s = 0; s < slots.slots.size(); ++s) {
         // Both forms round B through the compute dtype, so forward and backward see the same matrix.
         group.b.push_back(layout_->B(flat, layer, id, s).to(dtype_, /*non_blocking=*/false, /*copy=*/true));
-        group.b_t_f32.push_back(group.b.back().t().to(torch::kFloat).contiguous());
+        group.b_t.push_back(group.b.back().t().contiguous());
+        group.b_t_f32.push_back(group.b_t.back().to(torch::kFloat));
       }
       if (dtype_ != torch::kFloat) group.a_f32.copy_(group.a);
     }

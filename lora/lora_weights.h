@@ -23,6 +23,7 @@ class LoraWeights {
     torch::Tensor a;                     // [slots * rank, in] T
     torch::Tensor a_f32;                 // [slots * rank, in] f32
     std::vector<torch::Tensor> b;        // per slot [out, rank] T
+    std::vector<torch::Tensor> b_t;      // per slot [rank, out] T contiguous
     std::vector<torch::Tensor> b_t_f32;  // per slot [rank, out] f32 contiguous
   };
   const AdapterLayout& layout() const { return *layout_; }

@@ -20,32 +20,54 @@ using torch::Tensor;
 
 namespace {
 
-// scores[g * n + j] = q_g . key_j for keys [first, first + n) of one kv head.
-template <typename T>
-void ScoreKeys(const T* q, const T* keys, int64_t key_stride, int64_t group, int64_t head_dim, int64_t n,
-               float* scores) {
+// scores[g * n + j] = q_g . key_j for keys [first, first + n) of one kv head. A key is read, and widened, once for the
+// heads of the group.
+template <int Group, typename T, typename Q>
+void ScoreKeys(const Q* q, const T* keys, int64_t key_stride, int64_t head_dim, int64_t n, float* scores) {
   for (int64_t j = 0; j < n; ++j) {
     const T* key = keys + j * key_stride;
-    for (int64_t g = 0; g < group; ++g) {
-      Vec dot = Splat(0);
-      for (int64_t i = 0; i < head_dim; i += kLanes) dot += Load(q + g * head_dim + i) * Load(key + i);
-      scores[g * n + j] = simd::Sum(dot);
+    Vec dots[Group] = {};
+    for (int64_t i = 0; i < head_dim; i += kLanes) {
+      const Vec k = Load(key + i);
+#pragma GCC unroll 4
+      for (int g = 0; g < Group; ++g) dots[g] += Load(q + g * head_dim + i) * k;
     }
+#pragma GCC unroll 4
+    for (int g = 0; g < Group; ++g) scores[g * n + j] = simd::Sum(dots[g]);
   }
 }
 
-// out_g = sum_j p[g * n + j] value_j.
-template <typename T>
-void MixValues(const float* p, const T* values, int64_t value_stride, int64_t group, int64_t head_dim, int64_t n,
-               T* out) {
-  for (int64_t g = 0; g < group; ++g) {
-    for (int64_t i = 0; i < head_dim; i += kLanes) {
-      Vec total = Splat(0);
-      for (int64_t j = 0; j < n; ++j) total += p[g * n + j] * Load(values + j * value_stride + i);
-      Store(out + g * head_dim + i, total);
+// out_g = sum_j p[g * n + j] value_j, for columns [0, Columns * 16). The sums of all heads and columns stay in registers
+// and hide each other's latency.
+template <int Group, int Columns, typename T, typename Q>
+void MixColumns(const float* p, const T* values, int64_t value_stride, int64_t head_dim, int64_t n, Q* out) {
+  Vec sums[Group][Columns] = {};
+  for (int64_t j = 0; j < n; ++j) {
+#pragma GCC unroll 4
+    for (int c = 0; c < Columns; ++c) {
+      const Vec v = Load(values + j * value_stride + c * kLanes);
+#pragma GCC unroll 4
+      for (int g = 0; g < Group; ++g) sums[g][c] += p[g * n + j] * v;
     }
   }
+#pragma GCC unroll 4
+  for (int g = 0; g < Group; ++g) {
+#pragma GCC unroll 4
+    for (int c = 0; c < Columns; ++c) Store(out + g * head_dim + c * kLanes, sums[g][c]);
+  }
 }
+
+template <int Group, typename T, typename Q>
+void MixValues(const float* p, const T* values, int64_t value_stride, int64_t head_dim, int64_t n, Q* out) {
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= head_dim; i += 4 * kLanes) {
+    MixColumns<Group, 4>(p, values + i, value_stride, head_dim, n, out + i);
+  }
+  for (; i < head_dim; i += kLanes) MixColumns<Group, 1>(p, values + i, value_stride, head_dim, n, out + i);
+}
+
+// Heads of a group that are worked on together.
+constexpr int64_t kMostHeads = 4;
 
 }  // namespace
 
@@ -68,21 +90,34 @@ void SoftmaxRow(float* row, int64_t size, int64_t begin, int64_t end, float scal
 
 bool CanDecodeFused(const AttentionShape& s, const Tensor& qkv) { return qkv.is_cpu() && s.head_dim % kLanes == 0; }
 
-namespace {
-
-// One (segment, kv head): all query heads of the group against the cached positions they can see.
-template <typename T>
-void DecodeTask(const AttentionShape& s, const KvCache& cache, int64_t layer, int64_t kv_head, const T* q, T* out,
-                std::vector<float>& scores) {
+template <typename T, typename Q>
+void AttendToCache(const AttentionShape& s, const KvCache& cache, int64_t layer, int64_t kv_head, const Q* q, Q* out,
+                   std::vector<float>& scores) {
   int64_t group = s.heads / s.kv_heads, kv_width = s.kv_heads * s.head_dim;
   int64_t last = cache.length();  // the new token's position
   int64_t first = s.window > 0 ? std::max<int64_t>(0, last - s.window + 1) : 0;
   int64_t n = last + 1 - first, offset = first * kv_width + kv_head * s.head_dim;
-  scores.resize(group * n);
-  ScoreKeys(q, cache.keys(layer).template data_ptr<T>() + offset, kv_width, group, s.head_dim, n, scores.data());
-  for (int64_t g = 0; g < group; ++g) SoftmaxRow(&scores[g * n], n, 0, n, static_cast<float>(s.scale));
-  MixValues(scores.data(), cache.values(layer).template data_ptr<T>() + offset, kv_width, group, s.head_dim, n, out);
+  const T *keys = cache.key_data<T>(layer) + offset, *values = cache.value_data<T>(layer) + offset;
+  for (int64_t g = 0; g < group; g += kMostHeads) {
+    const int64_t heads = std::min(kMostHeads, group - g);
+    scores.resize(heads * n);
+    const auto attend = [&]<int Heads>() {
+      ScoreKeys<Heads>(q + g * s.head_dim, keys, kv_width, s.head_dim, n, scores.data());
+      for (int h = 0; h < Heads; ++h) SoftmaxRow(&scores[h * n], n, 0, n, static_cast<float>(s.scale));
+      MixValues<Heads>(scores.data(), values, kv_width, s.head_dim, n, out + g * s.head_dim);
+    };
+    switch (heads) {
+      case 1: attend.template operator()<1>(); break;
+      case 2: attend.template operator()<2>(); break;
+      case 3: attend.template operator()<3>(); break;
+      default: attend.template operator()<kMostHeads>();
+    }
+  }
 }
+template void AttendToCache<c10::BFloat16, float>(const AttentionShape&, const KvCache&, int64_t, int64_t,
+                                                  const float*, float*, std::vector<float>&);
+
+namespace {
 
 template <typename T>
 void DecodeRows(const AttentionShape& s, const PackedBatch& batch, int64_t layer, const Tensor& qkv, Tensor& out) {
@@ -93,13 +128,16 @@ void DecodeRows(const AttentionShape& s, const PackedBatch& batch, int64_t layer
     std::vector<float> scores;
     for (int64_t task = begin; task < end; ++task) {
       int64_t row = task / s.kv_heads, kv_head = task % s.kv_heads;
-      DecodeTask(s, *batch.caches[row], layer, kv_head, q + row * qkv.size(1) + kv_head * group_width,
-                 o + row * out.size(1) + kv_head * group_width, scores);
+      AttendToCache<T, T>(s, *batch.caches[row], layer, kv_head, q + row * qkv.size(1) + kv_head * group_width,
+                          o + row * out.size(1) + kv_head * group_width, scores);
     }
   });
 }
 
 }  // namespace
+
+template void AttendToCache<float, float>(const AttentionShape&, const KvCache&, int64_t, int64_t, const float*, float*,
+                                          std::vector<float>&);
 
 void DecodeAttention(const AttentionShape& s, const PackedBatch& batch, int64_t layer, const Tensor& qkv, Tensor& out) {
   if (qkv.scalar_type() == torch::kFloat) {

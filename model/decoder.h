@@ -43,6 +43,9 @@ class Decoder {
   torch::Dtype dtype() const { return weights_.embedding.scalar_type(); }
   torch::Device device() const { return weights_.embedding.device(); }
 
+  // Cosines and sines of a layer, as RopeTable::Get.
+  torch::Tensor RopeFor(int64_t layer, int64_t num_positions) const;
+
   // The residual stream after the last block [tokens, dim] f32. `delta` may be null (backbone alone). With `tape`
   // (not with caches) keeps what Backward needs. Advances the caches of the batch.
   // Throws kInvalidInput when a segment would pass the model's context length.
@@ -78,7 +81,6 @@ class Decoder {
   void AttentionBlockBackward(int64_t layer, const PackedBatch& batch, const torch::Tensor& positions, LayerTape& tape,
                               TrainableDelta& delta, torch::Tensor& grad_residual) const;
   void RotateAndNormQk(int64_t layer, const torch::Tensor& positions, torch::Tensor& qkv, LayerTape* tape) const;
-  torch::Tensor RopeFor(int64_t layer, int64_t num_positions) const;
 
   ModelWeights weights_;
   std::vector<Fused> fused_;

@@ -9,11 +9,33 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "core/gguf.h"
 
 namespace elrea {
+
+// How a quantised type stores its numbers: x = scale * (code - zero_point) + minimum, one scale and one
+// minimum for each part of a block.
+struct CodeFormat {
+  int elements = 0;    // of one block
+  int part = 0;        // elements that share a scale: 16 or 32
+  int bits = 0;        // of a code: 4, or up to 8
+  int zero_point = 0;  // 0 where there are minima
+  bool has_minima = false;
+  bool scales_are_f16 = false;  // else products, which need f32
+};
+// Nothing for types that are not quantised.
+std::optional<CodeFormat> FindCodeFormat(GgmlType type);
+
+// One block in parts. Minima are -0 where the type has none, so that adding them changes no bit.
+struct BlockCodes {
+  uint8_t codes[256];
+  float scales[16], minima[16];  // by part
+};
+// REQUIRES: a type with a code format; `block` holds one block.
+void ReadCodes(GgmlType type, const std::byte* block, BlockCodes& out);
 
 // REQUIRES: `blocks` is a whole number of blocks of `type`, and `values` has exactly the elements they hold.
 // One thread; callers split over rows.

@@ -11,15 +11,6 @@
 namespace elrea {
 namespace {
 
-// The file's row that becomes row `row`. Converters to GGUF store the rows of a q or k head interleaved,
-// pairs (j, j + head_dim/2) side by side: file row 2j + p of a head is row p * head_dim/2 + j of Hugging
-// Face's half-split order.
-int64_t SourceRow(int64_t row, int64_t head_dim) {
-  if (head_dim == 0) return row;
-  const int64_t in_head = row % head_dim, half = head_dim / 2;
-  return row - in_head + 2 * (in_head % half) + in_head / half;
-}
-
 // Some rows of one tensor: a thread's unit of work.
 struct RowRange {
   const GgufTensor* source;
@@ -37,7 +28,7 @@ void FillRows(const RowRange& range, std::vector<float>& row_values) {
   const bool to_bf16 = range.out->scalar_type() == torch::kBFloat16;
   for (int64_t row = range.begin; row < range.end; ++row) {
     const auto blocks =
-        source.bytes.subspan(static_cast<size_t>(SourceRow(row, range.head_dim)) * row_bytes, row_bytes);
+        source.bytes.subspan(static_cast<size_t>(GgufSourceRow(row, range.head_dim)) * row_bytes, row_bytes);
     if (to_bf16) {
       row_values.resize(num_cols);
       Dequantize(source.type, blocks, row_values);
@@ -87,6 +78,14 @@ std::string FileFingerprint(const GgufFile& file) {
 }
 
 }  // namespace
+
+// Pairs (j, j + head_dim/2) lie side by side: file row 2j + p of a head is row p * head_dim/2 + j of Hugging Face's
+// half-split order.
+int64_t GgufSourceRow(int64_t row, int64_t head_dim) {
+  if (head_dim == 0) return row;
+  const int64_t in_head = row % head_dim, half = head_dim / 2;
+  return row - in_head + 2 * (in_head % half) + in_head / half;
+}
 
 ModelWeights LoadGgufWeights(const std::filesystem::path& path, torch::Dtype dtype) {
   const GgufFile file(path);

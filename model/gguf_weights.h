@@ -11,4 +11,8 @@ namespace elrea {
 // As LoadModelWeights. The file is mapped while loading and released after.
 ModelWeights LoadGgufWeights(const std::filesystem::path& path, torch::Dtype dtype);
 
+// The file's row that becomes row `row`. Converters to GGUF store the rows of a q or k head of some families
+// interleaved; head_dim 0: as is.
+int64_t GgufSourceRow(int64_t row, int64_t head_dim);
+
 }  // namespace elrea

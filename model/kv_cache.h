@@ -18,6 +18,11 @@ class KvCache {
 
   torch::Tensor keys(int64_t layer) const { return keys_[layer]; }      // [capacity, kv_heads * head_dim]
   torch::Tensor values(int64_t layer) const { return values_[layer]; }  // [capacity, kv_heads * head_dim]
+  // The same without a tensor around it. T: the cache's dtype.
+  template <typename T>
+  T* key_data(int64_t layer) const { return keys_.data_ptr<T>() + layer * keys_.stride(0); }
+  template <typename T>
+  T* value_data(int64_t layer) const { return values_.data_ptr<T>() + layer * values_.stride(0); }
   // The decoder advances the length once per pass, after the last layer.
   void Advance(int64_t num_tokens) { length_ += num_tokens; }
   // Forgets positions from `length` on. REQUIRES: length <= length().

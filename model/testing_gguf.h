@@ -46,4 +46,8 @@ class GgufBuilder {
   std::vector<Tensor> tensors_;
 };
 
+// Blocks of a quantised type holding `elements` values, most of them within +-magnitude: random codes, and
+// scales that differ from block to block.
+std::string RandomBlocks(GgmlType type, int64_t elements, uint64_t seed, double magnitude);
+
 }  // namespace elrea

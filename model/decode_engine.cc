@@ -1,0 +1,458 @@
+// One step, read Worker::Run first. Each method is one phase: threads take their share of its tasks, and a
+// barrier follows. A block is eight phases:
+//
+//   Join        r += pending; x = norm(r)                          by row
+//   Product     qkv = W x, h = A x                                 by tile of outputs, by row of A
+//   Attend      q, k, v += B h; norms, rope, cache, attention      by (row, kv head)
+//   Product     pending = W o, h = A o
+//   Join        pending += B h, r += pending; x = norm(r)
+//   Product     gate, up = W x, h = A x
+//   Activate    gate, up += B h; f(gate) * up                      by block of 32
+//   Product     pending = W a, h = A a
+//
+// Phases that make a product's input also quantise it, block by block, so that this needs no phase of its
+// own.
+#include "model/decode_engine.h"
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <new>
+
+#include "core/error.h"
+#include "model/decode_attention.h"
+#include "model/kv_cache.h"
+#include "model/low_rank.h"
+#include "model/spin_barrier.h"
+
+namespace elrea {
+
+using simd::kLanes;
+using simd::Load;
+using simd::Splat;
+using simd::Store;
+using simd::Vec;
+
+namespace {
+
+// Neighbouring rows under one adapter.
+struct AdapterRun {
+  const LowRankAdapter* adapter;
+  int64_t begin, end;
+};
+
+struct Range {
+  int64_t begin, end;
+};
+
+// Memory that starts at a cache line, so that vectors of a line do not cross from one to the next.
+template <typename T>
+struct LineAllocator {
+  using value_type = T;
+  LineAllocator() = default;
+  template <typename U>
+  LineAllocator(const LineAllocator<U>&) {}
+  T* allocate(size_t n) { return static_cast<T*>(::operator new (n * sizeof(T), std::align_val_t{64})); }
+  void deallocate(T* p, size_t) { ::operator delete (p, std::align_val_t{64}); }
+  bool operator==(const LineAllocator&) const { return true; }
+};
+using Lines = std::vector<float, LineAllocator<float>>;
+
+// Asks for [begin, end) of an array to be brought near.
+template <typename T>
+void Prefetch(const T* data, int64_t begin, int64_t end) {
+  const auto* from = reinterpret_cast<const char*>(data + begin);
+  const auto* to = reinterpret_cast<const char*>(data + end);
+  for (; from < to; from += 64) __builtin_prefetch(from, 0, 2);
+}
+
+Vec Activate(Activation activation, Vec x) {
+  if (activation == Activation::kSilu) return x * simd::Sigmoid(x);
+  constexpr float kAlpha = 0.7978845608028654f, kBeta = 0.044715f;
+  return x * simd::Sigmoid(2.0f * kAlpha * (x + kBeta * x * x * x));  // x (1 + tanh u) / 2 = x sigmoid(2 u)
+}
+
+// out = x / rms(x) * weight; may be in place.
+void Norm(const float* x, const torch::Tensor& weight, double eps, float* out) {
+  const int64_t width = weight.numel();
+  const float* w = weight.data_ptr<float>();
+  Vec squares = Splat(0);
+  for (int64_t i = 0; i < width; i += kLanes) squares += Load(x + i) * Load(x + i);
+  const float rstd =
+      1.0f / std::sqrt(simd::Sum(squares) / static_cast<float>(width) + static_cast<float>(eps));
+  for (int64_t i = 0; i < width; i += kLanes) Store(out + i, Load(x + i) * rstd * Load(w + i));
+}
+
+void Rotate(float* head, int64_t head_dim, const float* cos) {
+  const int64_t half = head_dim / 2;
+  const float* sin = cos + half;
+  for (int64_t i = 0; i < half; i += kLanes) {
+    const Vec a = Load(head + i), b = Load(head + half + i), c = Load(cos + i), s = Load(sin + i);
+    Store(head + i, a * c - b * s);
+    Store(head + half + i, b * c + a * s);
+  }
+}
+
+void QuantizeSlice(const float* x, int64_t begin, int64_t end, int64_t row, QuantizedRows& out) {
+  for (int64_t i = begin; i < end; i += kActivationBlock) out.SetBlock(row, i / kActivationBlock, x + i);
+}
+
+}  // namespace
+
+// Buffers of a step, kept between steps. f32, one line per row.
+struct DecodeEngine::Workspace {
+  Lines residual, normed, pending;  // [rows, dim]
+  Lines qkv;                        // [rows, (heads + 2 kv_heads) * head_dim]
+  Lines attended;                   // [rows, heads * head_dim]
+  Lines gate_up, act;               // [rows, 2 ffn], [rows, ffn]
+  Lines low_rank;                   // [rows, slots * rank]: A x of the product at hand
+  Lines mixed;                      // [requests, dim]
+  Lines row_logits;                 // [rows, vocab], with a soft-cap only
+  QuantizedRows x, o, a, m;         // normed, attended, act, mixed
+  int64_t low_rank_width = 0, num_requests = 0;
+  std::span<const DecodeRow> rows;
+  std::vector<AdapterRun> runs;
+  std::vector<torch::Tensor> rope;  // by layer
+  SpinBarrier barrier;
+  float* logits = nullptr;
+};
+
+// One thread's view of a step. T: dtype of caches and adapters.
+template <typename T>
+class DecodeEngine::Worker {
+ public:
+  Worker(const DecodeEngine& engine, int thread, int num_threads)
+      : decoder_(engine.decoder_),
+        packed_(engine.packed_),
+        config_(engine.decoder_.config()),
+        space_(*engine.space_),
+        thread_(thread),
+        num_threads_(num_threads) {}
+
+  void Run() {
+    Embed();
+    for (int64_t layer = 0; layer < config_.layers; ++layer) {
+      const LayerWeights& w = decoder_.weights().layers[layer];
+      const PackedLayer& p = packed_.layers[layer];
+      if (layer > 0) JoinDown(layer - 1);
+      NormRows(w.attn_norm);
+      Product(layer, LinearGroup::kQkv, p.qkv, space_.x, space_.normed, space_.qkv);
+      Attend(layer);
+      Product(layer, LinearGroup::kO, p.o, space_.o, space_.attended, space_.pending);
+      Join(layer, LinearGroup::kO, w.attn_post_norm);
+      NormRows(w.ffn_norm);
+      Product(layer, LinearGroup::kGateUp, p.gate_up, space_.x, space_.normed, space_.gate_up);
+      ActivateBlocks(layer);
+      Product(layer, LinearGroup::kDown, p.down, space_.a, space_.act, space_.pending);
+    }
+    JoinDown(config_.layers - 1);
+    NormRows(decoder_.weights().final_norm);
+    if (config_.final_logit_softcap > 0) {
+      CappedLogits();
+    } else {
+      MixedLogits();
+    }
+  }
+
+ private:
+  Range Mine(int64_t total) const {
+    return {total * thread_ / num_threads_, total * (thread_ + 1) / num_threads_};
+  }
+  void Meet() { space_.barrier.Wait(num_threads_); }
+  int64_t num_rows() const { return static_cast<int64_t>(space_.rows.size()); }
+  static float* Row(Lines& lines, int64_t row, int64_t width) { return lines.data() + row * width; }
+
+  // residual [rows, dim] from the vocabulary's rows: the packed ones where they are the embedding too.
+  void Embed() {
+    const Range mine = Mine(num_rows());
+    for (int64_t row = mine.begin; row < mine.end; ++row) {
+      const int64_t token = space_.rows[row].token;
+      float* r = Row(space_.residual, row, config_.dim);
+      if (config_.tied_embeddings) {
+        packed_.head.parts[0].ReadRow(token, r);
+      } else {
+        const T* stored = decoder_.weights().embedding.template data_ptr<T>() + token * config_.dim;
+        for (int64_t i = 0; i < config_.dim; ++i) r[i] = static_cast<float>(stored[i]);
+      }
+      if (config_.embedding_scale == 1) continue;
+      for (int64_t i = 0; i < config_.dim; ++i) r[i] *= static_cast<float>(config_.embedding_scale);
+    }
+  }
+
+  void JoinDown(int64_t layer) {
+    Join(layer, LinearGroup::kDown, decoder_.weights().layers[layer].ffn_post_norm);
+  }
+
+  // residual += post_norm(pending + B h). The rows are this thread's in NormRows too: no barrier between.
+  void Join(int64_t layer, LinearGroup group, const torch::Tensor& post_norm) {
+    const Range mine = Mine(num_rows());
+    for (int64_t row = mine.begin; row < mine.end; ++row) {
+      float *r = Row(space_.residual, row, config_.dim), *y = Row(space_.pending, row, config_.dim);
+      AddLowRank(layer, group, row, y, 0, config_.dim);
+      if (post_norm.defined()) Norm(y, post_norm, config_.norm_eps, y);
+      for (int64_t i = 0; i < config_.dim; i += kLanes) Store(r + i, Load(r + i) + Load(y + i));
+    }
+  }
+
+  void NormRows(const torch::Tensor& weight) {
+    const Range mine = Mine(num_rows());
+    for (int64_t row = mine.begin; row < mine.end; ++row) {
+      float* x = Row(space_.normed, row, config_.dim);
+      Norm(Row(space_.residual, row, config_.dim), weight, config_.norm_eps, x);
+      QuantizeSlice(x, 0, config_.dim, row, space_.x);
+    }
+    Meet();
+  }
+
+  // y [rows, out] = x W^T, low_rank [rows, slots * rank] = x A^T. `quantized` is x [rows, in].
+  void Product(int64_t layer, LinearGroup group, const PackedLinear& linear, const QuantizedRows& quantized,
+               const Lines& x, Lines& y) {
+    const Range tiles = Mine(linear.num_tiles());
+    const int64_t out = linear.num_tiles() * PackedMatrix::kTile,
+                  in = quantized.num_blocks() * kActivationBlock;
+    // A product of several rows leaves the memory idle: adapters and caches come near meanwhile, a run's per
+    // slice.
+    const auto slices = static_cast<int64_t>(space_.runs.size());
+    for (int64_t s = 0; s < slices; ++s) {
+      PrefetchAdapter(space_.runs[s], layer, group, in);
+      if (group == LinearGroup::kQkv) PrefetchCaches(space_.runs[s], layer);
+      linear.Multiply(quantized, tiles.begin + (tiles.end - tiles.begin) * s / slices,
+                      tiles.begin + (tiles.end - tiles.begin) * (s + 1) / slices, y.data(), out);
+    }
+    for (const AdapterRun& run : space_.runs) {
+      if (run.adapter == nullptr) continue;
+      const LowRankGroup& g = run.adapter->group(layer, group);
+      const Range mine = Mine(static_cast<int64_t>(g.slots.size()) * run.adapter->rank);
+      for (int64_t row = run.begin; row < run.end; ++row) {
+        RowDots(x.data() + row * in, static_cast<const T*>(g.a) + mine.begin * in, mine.end - mine.begin, in,
+                Row(space_.low_rank, row, space_.low_rank_width) + mine.begin);
+      }
+    }
+    Meet();
+  }
+
+  // What this thread reads of A at the end of the phase, and its share of B, which the next phase reads.
+  void PrefetchAdapter(const AdapterRun& run, int64_t layer, LinearGroup group, int64_t in) const {
+    if (run.adapter == nullptr) return;
+    const LowRankGroup& g = run.adapter->group(layer, group);
+    const Range mine = Mine(static_cast<int64_t>(g.slots.size()) * run.adapter->rank);
+    Prefetch(static_cast<const T*>(g.a), mine.begin * in, mine.end * in);
+    for (const LowRankGroup::Slot& slot : g.slots) {
+      const Range share = Mine(slot.out * run.adapter->rank);
+      Prefetch(static_cast<const T*>(slot.b_t), share.begin, share.end);
+    }
+  }
+
+  // Keys and values that Attend reads in the next phase, of this thread's rows; long ones only up to their
+  // share.
+  void PrefetchCaches(const AdapterRun& run, int64_t layer) const {
+    constexpr int64_t kShareBytes = 1 << 19;  // of the cache that this core has for itself
+    const Range tasks = Mine(num_rows() * config_.kv_heads);
+    const int64_t begin = std::max(run.begin, tasks.begin / config_.kv_heads);
+    const int64_t end = std::min(run.end, (tasks.end + config_.kv_heads - 1) / config_.kv_heads);
+    const int64_t width = config_.kv_heads * config_.head_dim;
+    const int64_t most = kShareBytes / num_rows() / static_cast<int64_t>(sizeof(T));
+    for (int64_t row = begin; row < end; ++row) {
+      const KvCache& cache = *space_.rows[row].cache;
+      const int64_t size = std::min(most, cache.length() * width);
+      Prefetch(cache.key_data<T>(layer), 0, size);
+      Prefetch(cache.value_data<T>(layer), 0, size);
+    }
+  }
+
+  // y[begin, end) += scale B h of the row's adapter; y is the row's output of the whole group.
+  void AddLowRank(int64_t layer, LinearGroup group, int64_t row, float* y, int64_t begin, int64_t end) const {
+    const LowRankAdapter* adapter = space_.rows[row].adapter;
+    if (adapter == nullptr) return;
+    const float* h = Row(space_.low_rank, row, space_.low_rank_width);
+    for (const LowRankGroup::Slot& slot : adapter->group(layer, group).slots) {
+      const int64_t first = std::max(begin, slot.out_first), last = std::min(end, slot.out_first + slot.out);
+      if (first < last) {
+        AddOuter(h, static_cast<const T*>(slot.b_t) + (first - slot.out_first), slot.out, adapter->rank,
+                 last - first, adapter->scale, y + first);
+      }
+      h += adapter->rank;
+    }
+  }
+
+  // Query heads [first, first + count) of the fused row, or key heads behind them: update, norm, rope.
+  void FinishHeads(int64_t layer, int64_t row, int64_t first, int64_t count, const torch::Tensor& norm,
+                   float* qkv) {
+    const int64_t head_dim = config_.head_dim;
+    const float* cos = space_.rope[layer].data_ptr<float>() + space_.rows[row].cache->length() * head_dim;
+    AddLowRank(layer, LinearGroup::kQkv, row, qkv, first * head_dim, (first + count) * head_dim);
+    for (int64_t head = first; head < first + count; ++head) {
+      float* values = qkv + head * head_dim;
+      if (norm.defined()) Norm(values, norm, config_.norm_eps, values);
+      Rotate(values, head_dim, cos);
+    }
+  }
+
+  void Attend(int64_t layer) {
+    const LayerWeights& w = decoder_.weights().layers[layer];
+    const AttentionShape shape = LayerAttention(config_, layer);
+    const int64_t heads = config_.heads, kv_heads = config_.kv_heads, head_dim = config_.head_dim;
+    const int64_t group = heads / kv_heads;
+    const Range mine = Mine(num_rows() * kv_heads);
+    for (int64_t task = mine.begin; task < mine.end; ++task) {
+      const int64_t row = task / kv_heads, kv_head = task % kv_heads;
+      const int64_t v = (heads + kv_heads + kv_head) * head_dim, q = kv_head * group * head_dim;
+      float* qkv = Row(space_.qkv, row, (heads + 2 * kv_heads) * head_dim);
+      float* out = Row(space_.attended, row, heads * head_dim);
+      FinishHeads(layer, row, kv_head * group, group, w.q_norm, qkv);
+      FinishHeads(layer, row, heads + kv_head, 1, w.k_norm, qkv);
+      AddLowRank(layer, LinearGroup::kQkv, row, qkv, v, v + head_dim);
+      const KvCache& cache = *space_.rows[row].cache;
+      const int64_t place = cache.length() * kv_heads * head_dim + kv_head * head_dim;
+      for (int64_t i = 0; i < head_dim; i += kLanes) {
+        Store(cache.key_data<T>(layer) + place + i, Load(qkv + (heads + kv_head) * head_dim + i));
+        Store(cache.value_data<T>(layer) + place + i, Load(qkv + v + i));
+      }
+      AttendToCache<T, float>(shape, cache, layer, kv_head, qkv + q, out + q, scores_);
+      QuantizeSlice(out, q, q + group * head_dim, row, space_.o);
+    }
+    Meet();
+  }
+
+  void ActivateBlocks(int64_t layer) {
+    const int64_t ffn = config_.ffn, blocks = ffn / kActivationBlock;
+    const Range mine = Mine(num_rows() * blocks);
+    for (int64_t at = mine.begin; at < mine.end;) {
+      const int64_t row = at / blocks, begin = at % blocks * kActivationBlock;
+      const int64_t end = std::min(ffn, begin + (mine.end - at) * kActivationBlock);
+      float *gate = Row(space_.gate_up, row, 2 * ffn), *up = gate + ffn, *act = Row(space_.act, row, ffn);
+      AddLowRank(layer, LinearGroup::kGateUp, row, gate, begin, end);
+      AddLowRank(layer, LinearGroup::kGateUp, row, gate, ffn + begin, ffn + end);
+      for (int64_t i = begin; i < end; i += kLanes) {
+        Store(act + i, Activate(config_.activation, Load(gate + i)) * Load(up + i));
+      }
+      QuantizeSlice(act, begin, end, row, space_.a);
+      at += (end - begin) / kActivationBlock;
+    }
+    Meet();
+  }
+
+  // The product is linear: hidden states are mixed before it, one vocabulary row per request.
+  void MixedLogits() {
+    const Range mine = Mine(space_.num_requests);
+    for (int64_t request = mine.begin; request < mine.end; ++request) {
+      float* mixed = Row(space_.mixed, request, config_.dim);
+      std::fill(mixed, mixed + config_.dim, 0.0f);
+      for (int64_t row = 0; row < num_rows(); ++row) {
+        if (space_.rows[row].request != request) continue;
+        const float *x = Row(space_.normed, row, config_.dim), weight = space_.rows[row].weight;
+        for (int64_t i = 0; i < config_.dim; i += kLanes)
+          Store(mixed + i, Load(mixed + i) + Load(x + i) * weight);
+      }
+      QuantizeSlice(mixed, 0, config_.dim, request, space_.m);
+    }
+    Meet();
+    const Range tiles = Mine(packed_.head.num_tiles());
+    packed_.head.Multiply(space_.m, tiles.begin, tiles.end, space_.logits, config_.vocab);
+  }
+
+  // With a soft-cap each row needs its own logits: sum of weight * cap tanh(logit / cap).
+  void CappedLogits() {
+    const Range tiles = Mine(packed_.head.num_tiles());
+    packed_.head.Multiply(space_.x, tiles.begin, tiles.end, space_.row_logits.data(), config_.vocab);
+    const auto cap = static_cast<float>(config_.final_logit_softcap);
+    for (int64_t v = tiles.begin * PackedMatrix::kTile; v < tiles.end * PackedMatrix::kTile; v += kLanes) {
+      for (int64_t request = 0; request < space_.num_requests; ++request) {
+        Store(space_.logits + request * config_.vocab + v, Splat(0));
+      }
+      for (int64_t row = 0; row < num_rows(); ++row) {
+        float* sum = space_.logits + space_.rows[row].request * config_.vocab + v;
+        const Vec scaled = Load(Row(space_.row_logits, row, config_.vocab) + v) * (2 / cap);
+        const Vec tanh = 2.0f * simd::Sigmoid(scaled) - 1.0f;
+        Store(sum, Load(sum) + tanh * (cap * space_.rows[row].weight));
+      }
+    }
+  }
+
+  const Decoder& decoder_;
+  const PackedWeights& packed_;
+  const ModelConfig& config_;
+  Workspace& space_;
+  const int thread_, num_threads_;
+  std::vector<float> scores_;
+};
+
+bool DecodeEngine::Serves(const Decoder& decoder) {
+  const ModelConfig& c = decoder.config();
+  return decoder.device().is_cpu() && c.head_dim % kActivationBlock == 0 && c.ffn % kActivationBlock == 0;
+}
+
+DecodeEngine::DecodeEngine(const Decoder& decoder, const PackedWeights& packed)
+    : decoder_(decoder), packed_(packed), space_(std::make_unique<Workspace>()) {}
+
+DecodeEngine::~DecodeEngine() = default;
+
+void DecodeEngine::Prepare(std::span<const DecodeRow> rows, int64_t num_requests) {
+  const ModelConfig& c = decoder_.config();
+  Workspace& s = *space_;
+  const auto n = static_cast<int64_t>(rows.size());
+  int64_t longest = 0;
+  s.rows = rows;
+  s.num_requests = num_requests;
+  s.runs.clear();
+  s.low_rank_width = 0;
+  for (int64_t row = 0; row < n; ++row) {
+    KvCache& cache = *rows[row].cache;
+    if (cache.length() >= c.context_length) {
+      throw Error(
+          ErrorKind::kInvalidInput,
+          fmt::format(
+              "a sequence of {} tokens is longer than the model's context of {}; shorten the prompt or "
+              "lower the number of new tokens",
+              cache.length() + 1, c.context_length));
+    }
+    cache.Reserve(cache.length() + 1);
+    longest = std::max(longest, cache.length() + 1);
+    const LowRankAdapter* adapter = rows[row].adapter;
+    if (row > 0 && adapter == rows[row - 1].adapter) {
+      s.runs.back().end = row + 1;
+    } else {
+      s.runs.push_back({adapter, row, row + 1});
+    }
+    if (adapter != nullptr) s.low_rank_width = std::max(s.low_rank_width, 3 * adapter->rank);
+  }
+  s.rope.clear();
+  for (int64_t layer = 0; layer < c.layers; ++layer) s.rope.push_back(decoder_.RopeFor(layer, longest));
+  const auto sized = [&](Lines& lines, int64_t count, int64_t width) {
+    lines.resize(static_cast<size_t>(count * width));
+  };
+  const int64_t q_width = c.heads * c.head_dim;
+  for (auto* lines : {&s.residual, &s.normed, &s.pending}) sized(*lines, n, c.dim);
+  sized(s.qkv, n, q_width + 2 * c.kv_heads * c.head_dim);
+  sized(s.attended, n, q_width);
+  sized(s.gate_up, n, 2 * c.ffn);
+  sized(s.act, n, c.ffn);
+  sized(s.low_rank, n, s.low_rank_width);
+  sized(s.mixed, num_requests, c.dim);
+  if (c.final_logit_softcap > 0) sized(s.row_logits, n, c.vocab);
+  s.x.Resize(n, c.dim);
+  s.o.Resize(n, q_width);
+  s.a.Resize(n, c.ffn);
+  s.m.Resize(num_requests, c.dim);
+}
+
+void DecodeEngine::Step(std::span<const DecodeRow> rows, int64_t num_requests, float* logits) {
+  Prepare(rows, num_requests);
+  space_->logits = logits;
+  const bool in_f32 = decoder_.dtype() == torch::kFloat;
+#pragma omp parallel num_threads(at::get_num_threads())
+  {
+    const int thread = omp_get_thread_num(), num_threads = omp_get_num_threads();
+    if (in_f32) {
+      Worker<float>(*this, thread, num_threads).Run();
+    } else {
+      Worker<c10::BFloat16>(*this, thread, num_threads).Run();
+    }
+  }
+  for (const DecodeRow& row : rows) row.cache->Advance(1);
+}
+
+}  // namespace elrea

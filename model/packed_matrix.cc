@@ -1,0 +1,279 @@
+// See packed_matrix.h. The product of one cell and one row, with q = 256 hi + lo of the row's block:
+//
+//   y += scale_w * scale_x * (256 sum(code hi) + sum(code lo) - zero_point sum(q)) + minimum * scale_x sum(q)
+//
+// The integer sums are exact (below 2^28), so two byte products (vpdpbusd) give nearly the accuracy of f32.
+#include "model/packed_matrix.h"
+
+#include <ATen/Parallel.h>
+#include <c10/util/Half.h>
+
+#include <cstring>
+
+#include "core/error.h"
+#include "model/simd.h"
+
+#if defined(__AVX512F__) && defined(__AVX512VNNI__) && defined(__AVX512VL__)
+#define ELREA_PACKED_PRODUCTS 1
+#include <immintrin.h>
+#endif
+
+namespace elrea {
+
+using simd::Vec;
+using simd::VecI;
+
+namespace {
+
+constexpr int64_t kCell = kActivationBlock;  // inputs of a cell
+constexpr int64_t kTile = PackedMatrix::kTile;
+
+int64_t CodeBytes(const CodeFormat& f) { return kTile * kCell * f.bits / 8; }
+int64_t VectorBytes(const CodeFormat& f) {
+  return kTile * (f.scales_are_f16 ? 2 : 4);
+}  // of scales or minima
+
+int64_t CellBytes(const CodeFormat& f) {
+  return CodeBytes(f) + VectorBytes(f) * (kCell / f.part) * (f.has_minima ? 2 : 1);
+}
+
+void WriteNumber(const CodeFormat& f, uint8_t* vector, int64_t lane, float value) {
+  if (f.scales_are_f16) {
+    const c10::Half half(value);
+    std::memcpy(vector + 2 * lane, &half, sizeof half);
+  } else {
+    std::memcpy(vector + 4 * lane, &value, sizeof value);
+  }
+}
+
+float ReadNumber(const CodeFormat& f, const uint8_t* vector, int64_t lane) {
+  if (f.scales_are_f16) {
+    c10::Half half;
+    std::memcpy(&half, vector + 2 * lane, sizeof half);
+    return half;
+  }
+  float value;
+  std::memcpy(&value, vector + 4 * lane, sizeof value);
+  return value;
+}
+
+// Where the code of `lane` and `input` lies in a cell of 4-bit codes: the byte, and which nibble of it.
+struct NibblePlace {
+  int64_t byte;
+  int shift;
+};
+NibblePlace PlaceOf(int64_t lane, int64_t input) {
+  const int64_t group = input / 4;
+  return {group / 2 * 64 + lane * 4 + input % 4, group % 2 == 0 ? 0 : 4};
+}
+int64_t BytePlace(int64_t lane, int64_t input) { return input / 4 * 64 + lane * 4 + input % 4; }
+
+}  // namespace
+
+bool PackedMatrix::Serves(GgmlType type, int64_t out, int64_t in) {
+#ifdef ELREA_PACKED_PRODUCTS
+  return FindCodeFormat(type).has_value() && out % kTile == 0 && in % kCell == 0;
+#else
+  (void)type, (void)out, (void)in;
+  return false;
+#endif
+}
+
+PackedMatrix::PackedMatrix(GgmlType type, std::span<const std::byte> blocks, int64_t out, int64_t in,
+                           const std::function<int64_t(int64_t)>& source_row)
+    : format_(FindCodeFormat(type).value()), out_(out), in_(in), cell_bytes_(CellBytes(format_)) {
+  bytes_ = torch::empty({num_tiles() * (in / kCell) * cell_bytes_}, torch::kByte);
+  at::parallel_for(0, num_tiles(), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t tile = begin; tile < end; ++tile) PackTile(type, blocks, tile, source_row);
+  });
+}
+
+void PackedMatrix::PackTile(GgmlType type, std::span<const std::byte> blocks, int64_t tile,
+                            const std::function<int64_t(int64_t)>& source_row) {
+  const int64_t blocks_per_row = in_ / format_.elements, block_bytes = GgmlBlockBytes(type);
+  const int64_t cells_per_block = format_.elements / kCell, parts = kCell / format_.part;
+  std::memset(cell(tile, 0), 0, static_cast<size_t>(in_ / kCell * cell_bytes_));
+  BlockCodes codes;
+  for (int64_t lane = 0; lane < kTile; ++lane) {
+    const int64_t row = source_row(tile * kTile + lane);
+    for (int64_t block = 0; block < blocks_per_row; ++block) {
+      ReadCodes(type, blocks.data() + (row * blocks_per_row + block) * block_bytes, codes);
+      for (int64_t c = 0; c < cells_per_block; ++c) {
+        uint8_t* to = cell(tile, block * cells_per_block + c);
+        for (int64_t i = 0; i < kCell; ++i) {
+          const uint8_t code = codes.codes[c * kCell + i];
+          if (format_.bits == 8) {
+            to[BytePlace(lane, i)] = code;
+          } else {
+            const NibblePlace place = PlaceOf(lane, i);
+            to[place.byte] = static_cast<uint8_t>(to[place.byte] | code << place.shift);
+          }
+        }
+        uint8_t* numbers = to + CodeBytes(format_);
+        for (int64_t p = 0; p < parts; ++p) {
+          WriteNumber(format_, numbers + p * VectorBytes(format_), lane, codes.scales[c * parts + p]);
+          if (!format_.has_minima) continue;
+          WriteNumber(format_, numbers + (parts + p) * VectorBytes(format_), lane,
+                      codes.minima[c * parts + p]);
+        }
+      }
+    }
+  }
+}
+
+void PackedMatrix::ReadRow(int64_t row, float* values) const {
+  const int64_t lane = row % kTile, parts = kCell / format_.part;
+  for (int64_t i = 0; i < in_; ++i) {
+    const uint8_t* from = cell(row / kTile, i / kCell);
+    const int64_t input = i % kCell, part = input / format_.part;
+    const NibblePlace place = PlaceOf(lane, input);
+    const int code =
+        format_.bits == 8 ? from[BytePlace(lane, input)] : (from[place.byte] >> place.shift) & 15;
+    const uint8_t* numbers = from + CodeBytes(format_);
+    const float scale = ReadNumber(format_, numbers + part * VectorBytes(format_), lane);
+    const float minimum = format_.has_minima
+                              ? ReadNumber(format_, numbers + (parts + part) * VectorBytes(format_), lane)
+                              : -0.0f;
+    values[i] = scale * static_cast<float>(code - format_.zero_point) + minimum;
+  }
+}
+
+#ifdef ELREA_PACKED_PRODUCTS
+
+namespace {
+
+constexpr int kMostRows = 12;  // of one sweep over a tile: their sums and a cell's codes fill the registers
+
+// The format as compile-time constants: the inner loop has no branches.
+template <int kBits, int kPart, int kZero, bool kMinima, bool kHalf>
+struct Format {
+  static constexpr int bits = kBits, part = kPart, zero = kZero, parts = 32 / kPart;
+  static constexpr bool minima = kMinima;
+  static constexpr int code_bytes = 64 * kBits, vector_bytes = kHalf ? 32 : 64;
+  static constexpr int cell_bytes = code_bytes + vector_bytes * parts * (kMinima ? 2 : 1);
+
+  static __m512 Numbers(const uint8_t* p) {
+    if constexpr (kHalf) {
+      return _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    } else {
+      return _mm512_loadu_ps(p);
+    }
+  }
+  // Eight groups of four inputs.
+  static void Codes(const uint8_t* p, __m512i (&codes)[8]) {
+    if constexpr (kBits == 8) {
+#pragma GCC unroll 8
+      for (int g = 0; g < 8; ++g) codes[g] = _mm512_loadu_si512(p + 64 * g);
+    } else {
+      const __m512i low = _mm512_set1_epi8(15);
+#pragma GCC unroll 4
+      for (int g = 0; g < 4; ++g) {
+        const __m512i both = _mm512_loadu_si512(p + 64 * g);
+        codes[2 * g] = _mm512_and_si512(both, low);
+        codes[2 * g + 1] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
+      }
+    }
+  }
+};
+
+__m512i Quad(const int8_t* p) {
+  int32_t four;
+  std::memcpy(&four, p, sizeof four);
+  return _mm512_set1_epi32(four);
+}
+
+// Sum of (code - zero point) * q over the inputs of part `p`.
+template <typename F>
+__m512 PartSums(const __m512i (&codes)[8], int p, const QuantizedBlock& x) {
+  constexpr int kGroups = F::part / 4;
+  __m512i hi = _mm512_setzero_si512(), lo = _mm512_setzero_si512();
+  if constexpr (F::zero != 0) {
+    lo = _mm512_set1_epi32(-F::zero * (F::part == 32 ? x.half_sums[0] + x.half_sums[1] : x.half_sums[p]));
+  }
+#pragma GCC unroll 8
+  for (int g = 0; g < kGroups; ++g) {
+    hi = _mm512_dpbusd_epi32(hi, codes[p * kGroups + g], Quad(x.hi + 4 * (p * kGroups + g)));
+    lo = _mm512_dpbusd_epi32(lo, codes[p * kGroups + g], Quad(x.lo + 4 * (p * kGroups + g)));
+  }
+  return (__m512) __builtin_convertvector(((VecI)hi << 8) + (VecI)lo, Vec);
+}
+
+// One tile against rows [first, first + Rows).
+template <typename F, int Rows>
+void TileRows(const uint8_t* cell, const QuantizedRows& x, int64_t first, float* y, int64_t y_stride) {
+  __m512 sums[Rows];
+#pragma GCC unroll 12
+  for (int r = 0; r < Rows; ++r) sums[r] = _mm512_setzero_ps();
+  for (int64_t b = 0; b < x.num_blocks(); ++b, cell += F::cell_bytes) {
+    __m512i codes[8];
+    F::Codes(cell, codes);
+    const uint8_t* numbers = cell + F::code_bytes;
+    const QuantizedBlock* q = x.blocks(b, first);
+#pragma GCC unroll 2
+    for (int p = 0; p < F::parts; ++p) {
+      const __m512 scale = F::Numbers(numbers + p * F::vector_bytes);
+#pragma GCC unroll 12
+      for (int r = 0; r < Rows; ++r) {
+        const __m512 dot = PartSums<F>(codes, p, q[r]);
+        sums[r] = _mm512_fmadd_ps(dot, _mm512_mul_ps(scale, _mm512_set1_ps(q[r].scale)), sums[r]);
+      }
+    }
+    if constexpr (F::minima) {
+      static_assert(F::parts == 1, "a minimum goes with the sum of a whole block");
+      const __m512 minimum = F::Numbers(numbers + F::vector_bytes);
+#pragma GCC unroll 12
+      for (int r = 0; r < Rows; ++r)
+        sums[r] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(q[r].scaled_sum), sums[r]);
+    }
+  }
+#pragma GCC unroll 12
+  for (int r = 0; r < Rows; ++r) _mm512_storeu_ps(y + (first + r) * y_stride, sums[r]);
+}
+
+template <typename F, int Rows = kMostRows>
+void TileFor(int64_t rows, const uint8_t* cell, const QuantizedRows& x, int64_t first, float* y,
+             int64_t y_stride) {
+  if (rows == Rows) return TileRows<F, Rows>(cell, x, first, y, y_stride);
+  if constexpr (Rows > 1) TileFor<F, Rows - 1>(rows, cell, x, first, y, y_stride);
+}
+
+template <typename F>
+void Tiles(const uint8_t* cells, const QuantizedRows& x, int64_t tile_begin, int64_t tile_end, float* y,
+           int64_t y_stride) {
+  const int64_t tile_bytes = x.num_blocks() * F::cell_bytes, rows = x.rows();
+  const int64_t sweeps =
+      (rows + kMostRows - 1) / kMostRows;  // of one tile, from the nearest cache but for the first
+  for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
+    const uint8_t* cell = cells + tile * tile_bytes;
+    for (int64_t s = 0; s < sweeps; ++s) {
+      const int64_t first = rows * s / sweeps, count = rows * (s + 1) / sweeps - first;
+      TileFor<F>(count, cell, x, first, y + tile * kTile, y_stride);
+    }
+  }
+}
+
+}  // namespace
+
+void PackedMatrix::Multiply(const QuantizedRows& x, int64_t tile_begin, int64_t tile_end, float* y,
+                            int64_t y_stride) const {
+  const auto run = [&]<typename F>(F) { Tiles<F>(cell(0, 0), x, tile_begin, tile_end, y, y_stride); };
+  const CodeFormat& f = format_;
+  if (f.part == 16) return run(Format<8, 16, 32, false, false>{});
+  if (f.bits == 4) {
+    if (!f.has_minima) return run(Format<4, 32, 8, false, true>{});
+    return f.scales_are_f16 ? run(Format<4, 32, 0, true, true>{}) : run(Format<4, 32, 0, true, false>{});
+  }
+  if (f.zero_point == 16) return run(Format<8, 32, 16, false, true>{});
+  if (f.zero_point == 128) return run(Format<8, 32, 128, false, true>{});
+  return f.scales_are_f16 ? run(Format<8, 32, 0, true, true>{}) : run(Format<8, 32, 0, true, false>{});
+}
+
+#else
+
+void PackedMatrix::Multiply(const QuantizedRows&, int64_t, int64_t, float*, int64_t) const {
+  throw Error(ErrorKind::kInternal, "packed products need AVX-512 VNNI");
+}
+
+#endif
+
+}  // namespace elrea

@@ -1,0 +1,114 @@
+// Packed matrices against the dequantised ones, for every quantised type: single values bit for bit, products
+// against double sums over the same values, rows independent of each other.
+#include "model/packed_matrix.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "core/rng.h"
+#include "model/testing_gguf.h"
+
+namespace elrea {
+namespace {
+
+constexpr GgmlType kTypes[] = {GgmlType::kQ4_0, GgmlType::kQ4_1, GgmlType::kQ5_0, GgmlType::kQ5_1,
+                               GgmlType::kQ8_0, GgmlType::kQ4_K, GgmlType::kQ5_K, GgmlType::kQ6_K};
+constexpr int64_t kOut = 48, kIn = 512;
+
+int64_t Reversed(int64_t row) { return kOut - 1 - row; }
+
+class PackedMatrixTest : public testing::TestWithParam<GgmlType> {
+ protected:
+  PackedMatrixTest() : blocks_(RandomBlocks(GetParam(), kOut * kIn, 5, 1)), values_(kOut * kIn) {
+    Dequantize(GetParam(), {reinterpret_cast<const std::byte*>(blocks_.data()), blocks_.size()}, values_);
+  }
+  void SetUp() override {
+    if (!PackedMatrix::Serves(GetParam(), kOut, kIn)) GTEST_SKIP() << "this processor lacks AVX-512 VNNI";
+  }
+  PackedMatrix Pack() const {
+    return {GetParam(),
+            {reinterpret_cast<const std::byte*>(blocks_.data()), blocks_.size()},
+            kOut,
+            kIn,
+            Reversed};
+  }
+  // Rows with a few large elements, as activations have.
+  static std::vector<float> RandomRows(int64_t rows) {
+    Rng rng(8);
+    std::vector<float> x(static_cast<size_t>(rows * kIn));
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(rng.Normal() * (i % 97 == 0 ? 50 : 1));
+    std::fill(x.begin() + 64, x.begin() + 96, 0.0f);  // a block of zeros
+    return x;
+  }
+  static std::vector<float> Product(const PackedMatrix& packed, const float* x, int64_t rows) {
+    QuantizedRows quantized;
+    quantized.Resize(rows, kIn);
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t b = 0; b < kIn / kActivationBlock; ++b) {
+        quantized.SetBlock(r, b, x + r * kIn + b * kActivationBlock);
+      }
+    }
+    std::vector<float> y(static_cast<size_t>(rows * kOut));
+    packed.Multiply(quantized, 0, 1, y.data(), kOut);
+    packed.Multiply(quantized, 1, packed.num_tiles(), y.data(), kOut);
+    return y;
+  }
+  std::string blocks_;
+  std::vector<float> values_;
+};
+
+TEST_P(PackedMatrixTest, RowsAreTheDequantisedOnesBitForBit) {
+  const PackedMatrix packed = Pack();
+  std::vector<float> row(kIn);
+  for (int64_t r = 0; r < kOut; ++r) {
+    packed.ReadRow(r, row.data());
+    EXPECT_EQ(std::memcmp(row.data(), &values_[static_cast<size_t>(Reversed(r) * kIn)], kIn * sizeof(float)),
+              0)
+        << r;
+  }
+}
+
+TEST_P(PackedMatrixTest, ProductsEqualDoubleSumsForAnyNumberOfRows) {
+  const PackedMatrix packed = Pack();
+  const std::vector<float> x = RandomRows(40);
+  for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16, 25, 40}) {
+    const std::vector<float> y = Product(packed, x.data(), rows);
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t o = 0; o < kOut; ++o) {
+        double expected = 0, magnitude = 0;
+        for (int64_t i = 0; i < kIn; ++i) {
+          const double term = static_cast<double>(x[r * kIn + i]) * values_[Reversed(o) * kIn + i];
+          expected += term;
+          magnitude += std::abs(term);
+        }
+        ASSERT_NEAR(y[r * kOut + o], expected, 8e-5 * magnitude)
+            << rows << " rows, row " << r << ", output " << o;
+      }
+    }
+  }
+}
+
+TEST_P(PackedMatrixTest, ARowDoesNotDependOnTheOthersBitForBit) {
+  const PackedMatrix packed = Pack();
+  const std::vector<float> x = RandomRows(16), together = Product(packed, x.data(), 16);
+  for (int64_t r = 0; r < 16; ++r) {
+    const std::vector<float> alone = Product(packed, &x[static_cast<size_t>(r * kIn)], 1);
+    EXPECT_EQ(std::memcmp(alone.data(), &together[static_cast<size_t>(r * kOut)], kOut * sizeof(float)), 0)
+        << r;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(AllTypes, PackedMatrixTest, testing::ValuesIn(kTypes),
+                         [](const auto& info) { return GgmlTypeName(static_cast<uint32_t>(info.param)); });
+
+TEST(PackedMatrix, ServesQuantisedTypesInWholeTilesOnly) {
+  EXPECT_FALSE(PackedMatrix::Serves(GgmlType::kF16, 32, 32));
+  EXPECT_FALSE(PackedMatrix::Serves(GgmlType::kQ8_0, 24, 32));
+  EXPECT_FALSE(PackedMatrix::Serves(GgmlType::kQ8_0, 32, 48));
+}
+
+}  // namespace
+}  // namespace elrea
