@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares a dump of elrea's weights with gguf-py's dequantised tensors, bit for bit.
 
-    elrea model dump --model M.gguf --output F.safetensors
+    elrea model dump M.gguf --output F.safetensors
     model_tensors.py M.gguf F.safetensors [--hf DIR]
 
 Every tensor of the GGUF file must be in the dump under its Hugging Face name with equal bits (llama's q and k rows put
