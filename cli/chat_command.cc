@@ -84,7 +84,7 @@ class Conversation {
 };
 
 void Chat(const TargetFlags& target, const SamplingFlags& sampling) {
-  Conversation conversation(OpenResponder(target, sampling.overrides));
+  Conversation conversation(OpenDecodingResponder(target, sampling.overrides));
   const bool terminal = ::isatty(STDIN_FILENO) == 1;
   if (terminal) fmt::print(stderr, "{}\n", kHelp);
   std::string line;

@@ -75,7 +75,7 @@ EvalReport EvaluateOpenRun(const Run& run, const EvaluationRequest& request) {
 }
 
 EvalReport EvaluateModel(const EvaluationRequest& request) {
-  Responder responder = OpenResponder(request.target, request.overrides);
+  Responder responder = OpenDecodingResponder(request.target, request.overrides);
   EvalOptions options = responder.config.eval;
   options.methods = {responder.method->name};
   EvalJob job;
@@ -86,8 +86,10 @@ EvalReport EvaluateModel(const EvaluationRequest& request) {
   job.sampling = responder.config.generation;
   job.directory = request.directory;
   job.on_chunk = request.on_chunk;
+  job.packed = responder.packed.get();
   Json& identity = job.identities[options.methods[0]];
   identity["backbone"] = responder.backbone.decoder->weights().fingerprint;
+  if (responder.packed) identity["decode_weights"] = "packed";
   if (!request.target.adapter.empty()) identity["base"] = AdapterChecksum(request.target.adapter);
   return Evaluate(job, options);
 }

@@ -64,7 +64,7 @@ void AnswerChunk(Responder& responder, std::span<const Prompt> prompts, bool as_
 }
 
 void Generate(const GenerateFlags& flags) {
-  Responder responder = OpenResponder(flags.target, flags.sampling.overrides);
+  Responder responder = OpenDecodingResponder(flags.target, flags.sampling.overrides);
   const std::vector<Prompt> prompts = LoadPrompts(flags.prompts, responder.backbone);
   if (prompts.size() == 1 && !flags.json) return StreamAnswer(responder, prompts[0]);
   Progress progress("generate", static_cast<int64_t>(prompts.size()), "prompts");

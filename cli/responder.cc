@@ -15,7 +15,6 @@ Responder OpenRunResponder(const TargetFlags& flags, std::vector<std::string> ov
   Run run = OpenRunForReading({flags.run, {}, overrides});
   Responder responder{std::move(run.config), std::move(run.backbone), nullptr, &method};
   responder.ensemble = LoadEnsemble(run.paths, responder.config, *responder.backbone.decoder, method.needs);
-  responder.packed = LoadDecodeWeights(responder.config.model, *responder.backbone.decoder);
   return responder;
 }
 
@@ -28,7 +27,6 @@ Responder OpenModelResponder(const TargetFlags& flags, std::vector<std::string> 
   const Decoder& decoder = *responder.backbone.decoder;
   ExpertBank bank = flags.adapter.empty() ? ExpertBank() : ExpertBank(decoder, flags.adapter, {});
   responder.ensemble = std::make_unique<Ensemble>(decoder, std::move(bank));
-  responder.packed = LoadDecodeWeights(responder.config.model, decoder);
   return responder;
 }
 
@@ -68,6 +66,12 @@ Responder OpenResponder(const TargetFlags& flags, const std::vector<std::string>
     throw Error(ErrorKind::kInvalidInput, "nothing to ask: give --model MODEL, or --run DIR");
   }
   return OpenModelResponder(flags, overrides);
+}
+
+Responder OpenDecodingResponder(const TargetFlags& flags, const std::vector<std::string>& overrides) {
+  Responder responder = OpenResponder(flags, overrides);
+  responder.packed = LoadDecodeWeights(responder.config.model, *responder.backbone.decoder);
+  return responder;
 }
 
 Json RoutingJson(const Routing& routing) {

@@ -31,6 +31,10 @@ struct Responder {
 // --run; kNotFound with the command to run when the method needs a stage that is not done.
 Responder OpenResponder(const TargetFlags& flags, const std::vector<std::string>& overrides);
 
+// The same for commands that generate text: with what model.decode_weights asks for. Errors also as of
+// LoadDecodeWeights.
+Responder OpenDecodingResponder(const TargetFlags& flags, const std::vector<std::string>& overrides);
+
 // The base adapter's checkpoints as feature extraction takes them. kNotFound when the base stage is not done.
 std::vector<FeatureCheckpoint> LoadFeatureCheckpoints(const RunPaths& paths, const PipelineConfig& config,
                                                       const ModelConfig& model);

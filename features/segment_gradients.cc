@@ -14,12 +14,6 @@ using torch::Tensor;
 
 namespace {
 
-template <typename T>
-T* Sized(std::vector<T>& buffer, int64_t size) {
-  if (static_cast<int64_t>(buffer.size()) < size) buffer.resize(size);
-  return buffer.data();
-}
-
 // rows [length, width] f32 -> [width, length rounded up to even] bf16, zero behind the end.
 void Turn(const Tensor& rows, BFloat16* turned) {
   const int64_t length = rows.size(0), width = rows.size(1), padded = (length + 1) / 2 * 2, stride = rows.stride(0);

@@ -40,11 +40,6 @@ Scratch& ThreadScratch() {
   thread_local Scratch scratch;
   return scratch;
 }
-template <typename T>
-T* Sized(std::vector<T>& buffer, int64_t size) {
-  if (static_cast<int64_t>(buffer.size()) < size) buffer.resize(size);
-  return buffer.data();
-}
 
 // The keys a block of queries can see, widened to whole vectors: [begin, end).
 struct Visible {

@@ -9,6 +9,7 @@
 #include <c10/util/BFloat16.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace elrea {
 
@@ -36,5 +37,12 @@ struct PackedOperand {
 };
 void MultiplyPacked(const c10::BFloat16* a, int64_t a_stride, int64_t m, int64_t k_pairs, PackedOperand b, int64_t n,
                     float* c, int64_t c_stride, bool accumulate);
+
+// The first `size` elements of a thread's buffer, which only grows and keeps its contents between uses.
+template <typename T>
+T* Sized(std::vector<T>& buffer, int64_t size) {
+  if (static_cast<int64_t>(buffer.size()) < size) buffer.resize(size);
+  return buffer.data();
+}
 
 }  // namespace elrea
