@@ -37,24 +37,30 @@ MethodNeeds LargestNeed(const std::vector<std::string>& methods) {
   return needs;
 }
 
+// What the evaluation of a run and that of a model have alike; rows, directory and identities are the caller's.
+EvalJob MakeJob(const PipelineConfig& config, const Backbone& backbone, Ensemble& ensemble,
+                const PackedWeights* packed, const EvaluationRequest& request) {
+  EvalJob job;
+  job.ensemble = &ensemble;
+  job.tokenizer = backbone.tokenizer.get();
+  job.chat = backbone.chat.get();
+  job.sampling = config.generation;
+  job.on_chunk = request.on_chunk;
+  job.packed = packed;
+  return job;
+}
+
 EvalReport EvaluateMethods(const RunPaths& paths, const PipelineConfig& config, const Backbone& backbone,
                            std::vector<EvalRow> rows, const EvaluationRequest& request) {
   EvalOptions options = config.eval;
   if (!request.methods.empty()) options.methods = request.methods;
   const auto ensemble = LoadEnsemble(paths, config, *backbone.decoder, LargestNeed(options.methods));
   const std::unique_ptr<PackedWeights> packed = LoadDecodeWeights(config.model, *backbone.decoder);
-  EvalJob job;
-  job.ensemble = ensemble.get();
-  job.tokenizer = backbone.tokenizer.get();
-  job.chat = backbone.chat.get();
+  EvalJob job = MakeJob(config, backbone, *ensemble, packed.get(), request);
   job.rows = std::move(rows);
-  job.sampling = config.generation;
   job.directory = request.directory.empty() ? paths.eval() : request.directory;
-  job.on_chunk = request.on_chunk;
-  job.packed = packed.get();
   for (const std::string& name : options.methods) {
     job.identities[name] = MethodIdentity(FindMethod(name), paths, config, *ensemble);
-    if (packed) job.identities[name]["decode_weights"] = "packed";
   }
   return Evaluate(job, options);
 }
@@ -78,18 +84,11 @@ EvalReport EvaluateModel(const EvaluationRequest& request) {
   Responder responder = OpenDecodingResponder(request.target, request.overrides);
   EvalOptions options = responder.config.eval;
   options.methods = {responder.method->name};
-  EvalJob job;
-  job.ensemble = responder.ensemble.get();
-  job.tokenizer = responder.backbone.tokenizer.get();
-  job.chat = responder.backbone.chat.get();
+  EvalJob job = MakeJob(responder.config, responder.backbone, *responder.ensemble, responder.packed.get(), request);
   job.rows = LoadEvalRows(request.files, options.limit, *responder.backbone.chat);
-  job.sampling = responder.config.generation;
   job.directory = request.directory;
-  job.on_chunk = request.on_chunk;
-  job.packed = responder.packed.get();
   Json& identity = job.identities[options.methods[0]];
   identity["backbone"] = responder.backbone.decoder->weights().fingerprint;
-  if (responder.packed) identity["decode_weights"] = "packed";
   if (!request.target.adapter.empty()) identity["base"] = AdapterChecksum(request.target.adapter);
   return Evaluate(job, options);
 }

@@ -19,7 +19,7 @@ struct EvaluationRequest {
   PredictionCallback on_chunk;
 };
 
-// Errors as of OpenResponder, LoadEvalRows and Evaluate.
+// Errors as of OpenDecodingResponder, LoadEvalRows and Evaluate.
 EvalReport EvaluateTarget(const EvaluationRequest& request);
 
 // The last stage of a pipeline. REQUIRES: the stages before it are done.

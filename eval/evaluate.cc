@@ -58,7 +58,8 @@ void OpenDirectory(const EvalJob& job, const EvalOptions& options) {
   AppendDifferences(JsonField<Json>(manifest, "job", path.string()), identity, "", differing);
   Json methods = JsonField<Json>(manifest, "methods", path.string());
   for (const std::string& name : options.methods) {
-    const Json ours = job.identities.contains(name) ? job.identities[name] : Json::object();
+    Json ours = job.identities.contains(name) ? job.identities[name] : Json::object();
+    if (job.packed != nullptr) ours["decode_weights"] = "packed";
     if (methods.contains(name)) AppendDifferences(methods[name], ours, name + ".", differing);
     methods[name] = ours;
   }

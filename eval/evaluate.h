@@ -55,7 +55,7 @@ struct EvalJob {
   SamplingOptions sampling;
   std::filesystem::path directory;
   // Method name -> what its answers depend on (checksums of backbone and adapters, routing options): what a
-  // resumed evaluation of that method must match.
+  // resumed evaluation of that method must match, beside the decoding weights.
   Json identities = Json::object();
   PredictionCallback on_chunk = {};
   const PackedWeights* packed = nullptr;  // as for Generator
