@@ -41,10 +41,14 @@ Json Identity(const EvalJob& job, const EvalOptions& options) {
           {"matching", options.matching}};
 }
 
+// Keys whose values differ, or that only one side has.
 void AppendDifferences(const Json& there, const Json& here, const std::string& prefix,
                        std::vector<std::string>& differing) {
   for (const auto& [key, value] : here.items()) {
     if (!there.contains(key) || there[key] != value) differing.push_back(prefix + key);
+  }
+  for (const auto& [key, value] : there.items()) {
+    if (!here.contains(key)) differing.push_back(prefix + key);
   }
 }
 

@@ -123,6 +123,25 @@ TEST(Eval, RowsWithoutAnAnswerAreReported) {
   EXPECT_NE(result.err.find("rows.jsonl:1"), std::string::npos) << result.err;
 }
 
+TEST(Eval, GoesOnOnlyWithTheDecodingWeightsOfItsFolder) {
+  const TempDir folder;
+  WriteFileAtomically(folder / "rows.jsonl", "{\"prompt\": \"2+2?\", \"answer\": \"4\"}\n");
+  const fs::path out = folder / "out";
+  const auto evaluate = [&] {
+    return RunElrea({"eval", "--model", TinyModel(), "--input", (folder / "rows.jsonl").string(), "--max-new-tokens", "2",
+                     "--out", out.string()});
+  };
+  ASSERT_EQ(evaluate().exit_code, 0);
+  ASSERT_EQ(evaluate().exit_code, 0);
+  Json manifest = ReadJsonFile(out / "eval.json");
+  manifest["methods"]["backbone"]["decode_weights"] = "packed";  // the tiny model has none to pack
+  WriteJsonFile(out / "eval.json", manifest);
+  const ProgramResult result = evaluate();
+  EXPECT_EQ(result.exit_code, ExitCode(ErrorKind::kInvalidInput));
+  EXPECT_NE(result.err.find("backbone.decode_weights"), std::string::npos) << result.err;
+  EXPECT_EQ(ReadJsonFile(out / "eval.json"), manifest);
+}
+
 TEST(Help, IsThereForEveryCommand) {
   const ProgramResult top = RunElrea({"--help"});
   EXPECT_EQ(top.exit_code, 0);
