@@ -97,14 +97,19 @@ void Generator::CheckRequest(size_t index, const GenerateRequest& r) const {
 
 namespace {
 
-// The rows of a wave's requests, those under one adapter side by side: their low-rank products become one.
+// The rows of a wave's requests, those under one adapter side by side: their low-rank products become one. Adapters
+// in the order in which they first appear, so that equal requests give equal bits in every process.
 std::vector<PassRow> RowsByAdapter(const std::vector<const std::vector<MixtureMember>*>& members) {
   std::vector<PassRow> rows;
+  std::map<const LoraWeights*, size_t> places;
   for (size_t r = 0; r < members.size(); ++r) {
-    for (size_t m = 0; m < members[r]->size(); ++m) rows.push_back({r, m});
+    for (size_t m = 0; m < members[r]->size(); ++m) {
+      rows.push_back({r, m});
+      places.try_emplace((*members[r])[m].adapter, places.size());
+    }
   }
-  auto adapter = [&](const PassRow& row) { return (*members[row.request])[row.member].adapter; };
-  std::stable_sort(rows.begin(), rows.end(), [&](const PassRow& a, const PassRow& b) { return adapter(a) < adapter(b); });
+  auto place = [&](const PassRow& row) { return places.at((*members[row.request])[row.member].adapter); };
+  std::stable_sort(rows.begin(), rows.end(), [&](const PassRow& a, const PassRow& b) { return place(a) < place(b); });
   return rows;
 }
 

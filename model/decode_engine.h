@@ -35,9 +35,10 @@ class DecodeEngine {
   ~DecodeEngine();
 
   // Reads one token per row and advances its cache. logits [num_requests, vocab] f32: sums over the rows of a
-  // request of weight * logits. Rows under one adapter should stand side by side. A row's hidden states do
-  // not depend on the other rows, nor on the number of threads, bit for bit. Throws kInvalidInput when a row
-  // would pass the model's context length.
+  // request of weight * logits. Rows under one adapter should stand side by side. Rows of one request should
+  // read the same text: they are computed as differences to the heaviest of them, and what is rounded grows
+  // with the difference (quantized_rows.h). A request's logits depend neither on other requests nor on the
+  // number of threads, bit for bit. Throws kInvalidInput when a row would pass the model's context length.
   void Step(std::span<const DecodeRow> rows, int64_t num_requests, float* logits);
 
  private:

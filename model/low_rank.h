@@ -2,6 +2,8 @@
 // transpose.
 #pragma once
 
+#include <cstring>
+
 #include "model/simd.h"
 
 namespace elrea {
@@ -19,8 +21,8 @@ void RowDots(const X* x, const T* a, int64_t rows, int64_t in, float* h) {
 #pragma GCC unroll 4
       for (int r = 0; r < 4; ++r) d[r] += v * Load(a + (j + r) * in + i);
     }
-#pragma GCC unroll 4
-    for (int r = 0; r < 4; ++r) h[j + r] = Sum(d[r]);
+    const Quad sums = Sum4(d[0], d[1], d[2], d[3]);
+    std::memcpy(h + j, &sums, sizeof sums);
   }
   for (; j < rows; ++j) {
     Vec d = Splat(0);

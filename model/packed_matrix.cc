@@ -1,8 +1,9 @@
-// See packed_matrix.h. The product of one cell and one row, with q = 256 hi + lo of the row's block:
+// See packed_matrix.h. The product of one cell and one plane of a row (quantized_rows.h), q its codes:
 //
-//   y += scale_w * scale_x * (256 sum(code hi) + sum(code lo) - zero_point sum(q)) + minimum * scale_x sum(q)
+//   y += scale_w * scale_x * (sum(code q) - zero_point sum(q)) + minimum * scale_x sum(q)
 //
-// The integer sums are exact (below 2^28), so two byte products (vpdpbusd) give nearly the accuracy of f32.
+// The integer sums are exact, so the two planes of an own row give nearly the accuracy of f32. The row is the
+// sum of its planes and, for a difference, of its reference.
 #include "model/packed_matrix.h"
 
 #include <ATen/Parallel.h>
@@ -142,7 +143,7 @@ void PackedMatrix::ReadRow(int64_t row, float* values) const {
 
 namespace {
 
-constexpr int kMostRows = 12;  // of one sweep over a tile: their sums and a cell's codes fill the registers
+constexpr int kMostPlanes = 16;  // of one sweep over a tile: their sums and a cell's codes fill the registers
 
 // The format as compile-time constants: the inner loop has no branches.
 template <int kBits, int kPart, int kZero, bool kMinima, bool kHalf>
@@ -186,24 +187,23 @@ __m512i Quad(const int8_t* p) {
 template <typename F>
 __m512 PartSums(const __m512i (&codes)[8], int p, const QuantizedBlock& x) {
   constexpr int kGroups = F::part / 4;
-  __m512i hi = _mm512_setzero_si512(), lo = _mm512_setzero_si512();
+  __m512i sums = _mm512_setzero_si512();
   if constexpr (F::zero != 0) {
-    lo = _mm512_set1_epi32(-F::zero * (F::part == 32 ? x.half_sums[0] + x.half_sums[1] : x.half_sums[p]));
+    sums = _mm512_set1_epi32(-F::zero * (F::part == 32 ? x.half_sums[0] + x.half_sums[1] : x.half_sums[p]));
   }
 #pragma GCC unroll 8
   for (int g = 0; g < kGroups; ++g) {
-    hi = _mm512_dpbusd_epi32(hi, codes[p * kGroups + g], Quad(x.hi + 4 * (p * kGroups + g)));
-    lo = _mm512_dpbusd_epi32(lo, codes[p * kGroups + g], Quad(x.lo + 4 * (p * kGroups + g)));
+    sums = _mm512_dpbusd_epi32(sums, codes[p * kGroups + g], Quad(x.codes + 4 * (p * kGroups + g)));
   }
-  return (__m512) __builtin_convertvector(((VecI)hi << 8) + (VecI)lo, Vec);
+  return (__m512) __builtin_convertvector((VecI)sums, Vec);
 }
 
-// One tile against rows [first, first + Rows).
-template <typename F, int Rows>
-void TileRows(const uint8_t* cell, const QuantizedRows& x, int64_t first, float* y, int64_t y_stride) {
-  __m512 sums[Rows];
-#pragma GCC unroll 12
-  for (int r = 0; r < Rows; ++r) sums[r] = _mm512_setzero_ps();
+// One tile against planes [first, first + Planes): y [Planes, 16].
+template <typename F, int Planes>
+void TilePlanes(const uint8_t* cell, const QuantizedRows& x, int64_t first, float* y) {
+  __m512 sums[Planes];
+#pragma GCC unroll 16
+  for (int r = 0; r < Planes; ++r) sums[r] = _mm512_setzero_ps();
   for (int64_t b = 0; b < x.num_blocks(); ++b, cell += F::cell_bytes) {
     __m512i codes[8];
     F::Codes(cell, codes);
@@ -212,8 +212,8 @@ void TileRows(const uint8_t* cell, const QuantizedRows& x, int64_t first, float*
 #pragma GCC unroll 2
     for (int p = 0; p < F::parts; ++p) {
       const __m512 scale = F::Numbers(numbers + p * F::vector_bytes);
-#pragma GCC unroll 12
-      for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+      for (int r = 0; r < Planes; ++r) {
         const __m512 dot = PartSums<F>(codes, p, q[r]);
         sums[r] = _mm512_fmadd_ps(dot, _mm512_mul_ps(scale, _mm512_set1_ps(q[r].scale)), sums[r]);
       }
@@ -221,34 +221,47 @@ void TileRows(const uint8_t* cell, const QuantizedRows& x, int64_t first, float*
     if constexpr (F::minima) {
       static_assert(F::parts == 1, "a minimum goes with the sum of a whole block");
       const __m512 minimum = F::Numbers(numbers + F::vector_bytes);
-#pragma GCC unroll 12
-      for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 16
+      for (int r = 0; r < Planes; ++r)
         sums[r] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(q[r].scaled_sum), sums[r]);
     }
   }
-#pragma GCC unroll 12
-  for (int r = 0; r < Rows; ++r) _mm512_storeu_ps(y + (first + r) * y_stride, sums[r]);
+#pragma GCC unroll 16
+  for (int r = 0; r < Planes; ++r) _mm512_storeu_ps(y + r * kTile, sums[r]);
 }
 
-template <typename F, int Rows = kMostRows>
-void TileFor(int64_t rows, const uint8_t* cell, const QuantizedRows& x, int64_t first, float* y,
-             int64_t y_stride) {
-  if (rows == Rows) return TileRows<F, Rows>(cell, x, first, y, y_stride);
-  if constexpr (Rows > 1) TileFor<F, Rows - 1>(rows, cell, x, first, y, y_stride);
+template <typename F, int Planes = kMostPlanes>
+void TileFor(int64_t planes, const uint8_t* cell, const QuantizedRows& x, int64_t first, float* y) {
+  if (planes == Planes) return TilePlanes<F, Planes>(cell, x, first, y);
+  if constexpr (Planes > 1) TileFor<F, Planes - 1>(planes, cell, x, first, y);
+}
+
+// Rows from their planes' sums [planes, 16]; own rows first, as differences add to them.
+void SumPlanes(const QuantizedRows& x, const float* sums, float* y, int64_t y_stride) {
+  for (const bool own : {true, false}) {
+    for (int64_t row = 0; row < x.rows(); ++row) {
+      if (x.is_own(row) != own) continue;
+      const float* plane = sums + x.plane(row) * kTile;
+      const float* rest = own ? plane + kTile : y + x.reference(row) * y_stride;
+      simd::Store(y + row * y_stride, simd::Load(plane) + simd::Load(rest));
+    }
+  }
 }
 
 template <typename F>
 void Tiles(const uint8_t* cells, const QuantizedRows& x, int64_t tile_begin, int64_t tile_end, float* y,
            int64_t y_stride) {
-  const int64_t tile_bytes = x.num_blocks() * F::cell_bytes, rows = x.rows();
+  const int64_t tile_bytes = x.num_blocks() * F::cell_bytes, planes = x.num_planes();
   const int64_t sweeps =
-      (rows + kMostRows - 1) / kMostRows;  // of one tile, from the nearest cache but for the first
+      (planes + kMostPlanes - 1) / kMostPlanes;  // of one tile, from the nearest cache but for the first
+  std::vector<float> sums(static_cast<size_t>(planes * kTile));
   for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
     const uint8_t* cell = cells + tile * tile_bytes;
     for (int64_t s = 0; s < sweeps; ++s) {
-      const int64_t first = rows * s / sweeps, count = rows * (s + 1) / sweeps - first;
-      TileFor<F>(count, cell, x, first, y + tile * kTile, y_stride);
+      const int64_t first = planes * s / sweeps, count = planes * (s + 1) / sweeps - first;
+      TileFor<F>(count, cell, x, first, sums.data() + first * kTile);
     }
+    SumPlanes(x, sums.data(), y + tile * kTile, y_stride);
   }
 }
 

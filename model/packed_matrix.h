@@ -45,7 +45,8 @@ class PackedMatrix {
   void ReadRow(int64_t row, float* values) const;
 
   // y[r * y_stride + o] = x_r . row o, for outputs of tiles [tile_begin, tile_end) and all rows of x. A
-  // row's result depends neither on the other rows nor on the range, bit for bit.
+  // row's result depends neither on the other rows - but for the reference of a difference - nor on the
+  // range, bit for bit.
   void Multiply(const QuantizedRows& x, int64_t tile_begin, int64_t tile_end, float* y,
                 int64_t y_stride) const;
 

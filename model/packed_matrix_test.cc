@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -45,7 +46,7 @@ class PackedMatrixTest : public testing::TestWithParam<GgmlType> {
   }
   static std::vector<float> Product(const PackedMatrix& packed, const float* x, int64_t rows) {
     QuantizedRows quantized;
-    quantized.Resize(rows, kIn);
+    quantized.Resize(kIn, rows);
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t b = 0; b < kIn / kActivationBlock; ++b) {
         quantized.SetBlock(r, b, x + r * kIn + b * kActivationBlock);
@@ -98,6 +99,54 @@ TEST_P(PackedMatrixTest, ARowDoesNotDependOnTheOthersBitForBit) {
     const std::vector<float> alone = Product(packed, &x[static_cast<size_t>(r * kIn)], 1);
     EXPECT_EQ(std::memcmp(alone.data(), &together[static_cast<size_t>(r * kOut)], kOut * sizeof(float)), 0)
         << r;
+  }
+}
+
+// Rows as differences to another: the product is that of the rows, within what one byte of the difference
+// rounds.
+TEST_P(PackedMatrixTest, DifferencesGiveTheRowsProductsWithinTheirOwnSize) {
+  const PackedMatrix packed = Pack();
+  const int64_t rows = 19;
+  std::vector<float> x = RandomRows(rows);
+  Rng rng(9);
+  const std::vector<int64_t> references = {2, 1, 2, 2, 1, 5, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1};
+  for (int64_t r = 0; r < rows; ++r) {
+    if (references[r] == r) continue;
+    for (int64_t i = 0; i < kIn; ++i)
+      x[r * kIn + i] = x[references[r] * kIn + i] * static_cast<float>(1 + 0.05 * rng.Normal());
+  }
+  QuantizedRows quantized;
+  quantized.Resize(kIn, references);
+  ASSERT_EQ(quantized.num_planes(), 2 * 3 + 16);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t b = 0; b < kIn / kActivationBlock; ++b) {
+      const float* block = &x[r * kIn + b * kActivationBlock];
+      if (references[r] == r) {
+        quantized.SetBlock(r, b, block);
+      } else {
+        quantized.SetDifference(r, b, block, &x[references[r] * kIn + b * kActivationBlock]);
+      }
+    }
+  }
+  std::vector<float> y(static_cast<size_t>(rows * kOut));
+  packed.Multiply(quantized, 0, packed.num_tiles(), y.data(), kOut);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t o = 0; o < kOut; ++o) {
+      double expected = 0, magnitude = 0, rounding = 0;
+      for (int64_t b = 0; b < kIn; b += kActivationBlock) {
+        float largest = 0;
+        for (int64_t i = b; i < b + kActivationBlock; ++i) {
+          largest = std::max(largest, std::abs(x[r * kIn + i] - x[references[r] * kIn + i]));
+        }
+        for (int64_t i = b; i < b + kActivationBlock; ++i) {
+          const double w = values_[Reversed(o) * kIn + i];
+          expected += static_cast<double>(x[r * kIn + i]) * w;
+          magnitude += std::abs(x[r * kIn + i] * w);
+          rounding += largest / 254 * std::abs(w);
+        }
+      }
+      ASSERT_NEAR(y[r * kOut + o], expected, 8e-5 * magnitude + rounding) << "row " << r << ", output " << o;
+    }
   }
 }
 

@@ -6,7 +6,8 @@ import time
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from common import load_model, load_tokenizer
 
 NEW_TOKENS = 24
 
@@ -19,8 +20,8 @@ args = parser.parse_args()
 torch.set_num_threads(2)
 targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 config = LoraConfig(r=8, lora_alpha=32, target_modules=targets, init_lora_weights=False)
-ids = AutoTokenizer.from_pretrained(args.model)(args.prompt, return_tensors="pt")["input_ids"]
-model = get_peft_model(AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.bfloat16), config, adapter_name="a0")
+ids = load_tokenizer(args.model)(args.prompt, return_tensors="pt")["input_ids"]
+model = get_peft_model(load_model(args.model, torch.bfloat16), config, adapter_name="a0")
 for i in range(1, 9):
     model.add_adapter(f"a{i}", config)
 model.eval()
