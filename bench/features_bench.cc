@@ -2,7 +2,8 @@
 //   features    rows a second at one checkpoint, projection included, in turns with LESS (one example at a time with
 //               PEFT; without projection, and with TRAK's) on the same tokens
 //   projection  its share of the time
-//   routing     a request's feature over two checkpoints, as a multiple of the base adapter's prefill of that request
+//   routing     what a request's feature over two checkpoints adds to the base adapter's prefill of that request, as a
+//               multiple of it; the pass under the last checkpoint is that prefill
 // Ends with status 1 when a feature in the compute dtype and the one in f32 have a cosine under 0.999. The checkpoints
 // are those of a short fine-tuning on the same rows. ELREA_PEER_PYTHON names an interpreter with torch, transformers,
 // peft and, for TRAK's projection, traker.
@@ -140,15 +141,17 @@ Json MeasureRouting(const Case& c, const Decoder& decoder, const std::vector<Fea
   for (int64_t i = 0; i <= c.requests; ++i) {
     const std::span<const int32_t> prompt = instructions[i % instructions.size()];
     const double without = PrefillSeconds(decoder, base, prompt);
-    const double with = Seconds([&] { extractor.Extract({prompt}); });
+    KvCache cache(decoder.config(), decoder.dtype(), decoder.device(), static_cast<int64_t>(prompt.size()));
+    ReadPrompt read{&cache, {}};
+    const double with = Seconds([&] { extractor.Extract({prompt}, {&read, 1}); });
     if (i == 0) continue;  // warms up
     routing.push_back(with * 1e3);
     prefill.push_back(without * 1e3);
-    ratios.push_back(with / without);
+    ratios.push_back((with - without) / without);
   }
-  return {Measurement("routing one request, 2 checkpoints", "ms", Median(routing)),
+  return {Measurement("routing one request, 2 checkpoints, and reading its prompt", "ms", Median(routing)),
           Measurement("prefill of one request, base adapter", "ms", Median(prefill)),
-          Measurement("routing one request", "x prefill", Median(ratios))};
+          Measurement("what routing one request adds", "x prefill", Median(ratios))};
 }
 
 bool Agrees(const Case& c, const Decoder& decoder, const std::vector<FeatureCheckpoint>& checkpoints,

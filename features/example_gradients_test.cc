@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "features/features.h"
 #include "features/projection_adam.h"
+#include "lora/lora_mix.h"
 #include "lora/testing.h"
 #include "model/testing.h"
 
@@ -113,6 +114,36 @@ TEST_P(FeaturesTest, FingerprintTellsCheckpointsAndOptionsApart) {
   EXPECT_NE(base, fingerprint(2, options));
   EXPECT_NE(base, fingerprint(1, {.projection_dim = 128}));
   EXPECT_NE(base, fingerprint(1, {.projection_dim = 64, .seed = 9}));
+}
+
+TEST_P(FeaturesTest, PromptsAreReadUnderTheBaseAdapterOnTheWay) {
+  const FeatureCheckpoint base = Checkpoint(2, 4);
+  FeatureExtractor extractor(decoder_, {Checkpoint(1, 3), base}, {.projection_dim = 64, .max_tokens_per_pass = 100});
+  std::vector<std::unique_ptr<KvCache>> caches;
+  std::vector<ReadPrompt> read;
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    caches.push_back(std::make_unique<KvCache>(decoder_.config(), torch::kFloat, torch::kCPU, 1));
+    read.push_back({caches.back().get(), {}});
+  }
+  const std::vector<float> with = extractor.Extract(Spans(), read), without = extractor.Extract(Spans());
+  EXPECT_EQ(with, without);
+  const AdapterLayout layout(decoder_.config(), base.adapter.config);
+  const LoraWeights weights(layout, base.adapter, torch::kFloat, torch::kCPU);
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    KvCache expected(decoder_.config(), torch::kFloat, torch::kCPU, 1);
+    PackedBatch batch = PackRows({rows_[i]});
+    batch.caches = {&expected};
+    LoraMix mix(std::vector<const LoraWeights*>{&weights});
+    const torch::Tensor hidden = decoder_.Forward(batch, &mix)[batch.num_tokens() - 1];
+    EXPECT_LT((read[i].last_hidden - hidden).abs().max().item<float>(), 1e-4f) << i;
+    ASSERT_EQ(caches[i]->length(), expected.length());
+    for (int64_t layer = 0; layer < decoder_.config().layers; ++layer) {
+      const auto stored = [&](const KvCache& c) {
+        return torch::cat({c.keys(layer), c.values(layer)}, 1).narrow(0, 0, expected.length());
+      };
+      EXPECT_LT((stored(*caches[i]) - stored(expected)).abs().max().item<float>(), 1e-4f) << i;
+    }
+  }
 }
 
 TEST_P(FeaturesTest, ARowWithoutTwoTokensIsRefused) {

@@ -119,9 +119,13 @@ void FeatureExtractor::Backpropagate(const std::vector<Segment>& segments, const
     adapters.push_back(segment.stage->weights.get());
   }
   PackedBatch batch = PackRows(rows);
+  for (const Segment& segment : segments) batch.caches.push_back(segment.read ? segment.read->cache : nullptr);
   ExampleGradients gradients(std::move(adapters), sink);
   ForwardTape tape;
   Tensor residual = decoder_.Forward(batch, &gradients, &tape), grad_residual;
+  for (size_t s = 0; s < segments.size(); ++s) {
+    if (segments[s].read) segments[s].read->last_hidden = residual[batch.offsets[s + 1] - 1].clone();
+  }
   decoder_.LossAndGradient(residual, InstructionTargets(batch), grad_residual);
   decoder_.Backward(batch, tape, grad_residual, gradients);
 }
@@ -161,7 +165,7 @@ std::vector<float> FeatureExtractor::SumSegments(const std::vector<Segment>& seg
   return storage;
 }
 
-std::vector<float> FeatureExtractor::Extract(const TokenSpans& instructions) {
+std::vector<float> FeatureExtractor::Extract(const TokenSpans& instructions, std::span<ReadPrompt> read) {
   int64_t dim = options_.projection_dim, sum_size = projection_[0].sum_size();
   std::vector<float> features(instructions.size() * dim);
   for (auto [begin, end] : Passes(instructions, options_.max_tokens_per_pass)) {
@@ -174,6 +178,9 @@ std::vector<float> FeatureExtractor::Extract(const TokenSpans& instructions) {
     std::vector<Segment> segments;  // checkpoint by checkpoint
     for (const Stage& stage : stages_) {
       for (const auto& row : rows) segments.push_back({row, &stage});
+    }
+    for (size_t i = 0; i < rows.size() && !read.empty(); ++i) {
+      segments[segments.size() - rows.size() + i].read = &read[begin + i];
     }
     std::vector<float> sums = SumSegments(segments, rows.size());
     for (size_t i = 0; i < rows.size(); ++i) {

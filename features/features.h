@@ -14,6 +14,7 @@
 #include "features/projection.h"
 #include "lora/lora_weights.h"
 #include "model/decoder.h"
+#include "model/kv_cache.h"
 
 namespace elrea {
 
@@ -41,6 +42,13 @@ struct FeatureCheckpoint {
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
 };
 
+// What the pass under the last checkpoint, which is the base adapter, leaves of a row: whoever answers the request need
+// not read its prompt again under that adapter.
+struct ReadPrompt {
+  KvCache* cache = nullptr;   // empty, takes the row's keys and values. Not owned
+  torch::Tensor last_hidden;  // receives the residual stream at the last token [dim] f32
+};
+
 // Holds what is common to all rows: checkpoints and projection. Single-thread use.
 class FeatureExtractor {
  public:
@@ -51,8 +59,9 @@ class FeatureExtractor {
   // Identifies everything a feature depends on: checkpoints, projection and options.
   const std::string& fingerprint() const { return fingerprint_; }
 
-  // Unit features [rows, projection_dim] of instructions (token ids, at least 2 each), row-major.
-  std::vector<float> Extract(const std::vector<std::span<const int32_t>>& instructions);
+  // Unit features [rows, projection_dim] of instructions (token ids, at least 2 each), row-major. `read` [rows], or
+  // empty: what the base adapter's passes leave.
+  std::vector<float> Extract(const std::vector<std::span<const int32_t>>& instructions, std::span<ReadPrompt> read = {});
 
   // The raw per-example gradient at the last checkpoint [rows][num_params]: oracle and diagnostics.
   std::vector<std::vector<float>> RawGradients(const std::vector<std::span<const int32_t>>& instructions);
@@ -70,6 +79,7 @@ class FeatureExtractor {
   struct Segment {
     std::span<const int32_t> tokens;
     const Stage* stage;
+    ReadPrompt* read = nullptr;
   };
   // R a_t of all segments [rows, sum_size], summed over the checkpoints; segments come checkpoint by checkpoint.
   std::vector<float> SumSegments(const std::vector<Segment>& segments, size_t rows);

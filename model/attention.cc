@@ -136,7 +136,8 @@ void ForEachHead(const AttentionShape& s, const PackedBatch& batch, bool paralle
 void AppendToCaches(const AttentionShape& s, const PackedBatch& batch, int64_t layer, const Tensor& qkv) {
   int64_t q_width = s.heads * s.head_dim, kv_width = s.kv_heads * s.head_dim;
   for (int64_t i = 0; i < batch.num_segments(); ++i) {
-    KvCache& cache = *batch.caches[i];
+    if (batch.cache(i) == nullptr) continue;
+    KvCache& cache = *batch.cache(i);
     cache.Reserve(cache.length() + batch.length(i));
     Tensor rows = qkv.narrow(0, batch.begin(i), batch.length(i));
     cache.keys(layer).narrow(0, cache.length(), batch.length(i)).copy_(rows.narrow(1, q_width, kv_width));
@@ -153,18 +154,17 @@ AttentionShape LayerAttention(const ModelConfig& c, int64_t layer) {
 
 void Attention(const AttentionShape& s, const PackedBatch& batch, int64_t layer, const Tensor& qkv, Tensor& out) {
   int64_t q_width = s.heads * s.head_dim, kv_width = s.kv_heads * s.head_dim;
-  bool cached = !batch.caches.empty();
-  if (cached) AppendToCaches(s, batch, layer, qkv);
-  if (cached && batch.num_tokens() == batch.num_segments() && CanDecodeFused(s, qkv)) {
+  AppendToCaches(s, batch, layer, qkv);
+  if (!batch.caches.empty() && batch.num_tokens() == batch.num_segments() && CanDecodeFused(s, qkv)) {
     return DecodeAttention(s, batch, layer, qkv, out);
   }
   ForEachHead(s, batch, qkv.is_cpu(), [&](int64_t i, int64_t kv_head) {
     Tensor rows = qkv.narrow(0, batch.begin(i), batch.length(i));
-    int64_t past = cached ? batch.caches[i]->length() : 0;
+    const KvCache* cache = batch.cache(i);
+    int64_t past = cache ? cache->length() : 0;
     int64_t total = past + batch.length(i);
-    Tensor keys = cached ? batch.caches[i]->keys(layer).narrow(0, 0, total) : rows.narrow(1, q_width, kv_width);
-    Tensor values =
-        cached ? batch.caches[i]->values(layer).narrow(0, 0, total) : rows.narrow(1, q_width + kv_width, kv_width);
+    Tensor keys = cache ? cache->keys(layer).narrow(0, 0, total) : rows.narrow(1, q_width, kv_width);
+    Tensor values = cache ? cache->values(layer).narrow(0, 0, total) : rows.narrow(1, q_width + kv_width, kv_width);
     Tensor result = out.narrow(0, batch.begin(i), batch.length(i));
     if (CanAttendBf16(s, qkv)) return AttendBf16(s, rows, keys, values, past, kv_head, result);
     AttendTask(s, rows, keys, values, past, kv_head, result);

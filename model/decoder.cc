@@ -63,7 +63,7 @@ Tensor Decoder::Positions(const PackedBatch& batch) const {
   Tensor positions = torch::empty({batch.num_tokens()}, torch::kLong);
   int64_t* p = positions.data_ptr<int64_t>();
   for (int64_t s = 0; s < batch.num_segments(); ++s) {
-    int64_t past = batch.caches.empty() ? 0 : batch.caches[s]->length();
+    int64_t past = batch.cache(s) ? batch.cache(s)->length() : 0;
     if (past + batch.length(s) > config().context_length) {
       throw Error(ErrorKind::kInvalidInput,
                   fmt::format("a sequence of {} tokens is longer than the model's context of {}; shorten the prompt or "
@@ -87,7 +87,9 @@ Tensor Decoder::Forward(const PackedBatch& batch, LinearDelta* delta, ForwardTap
     AttentionBlock(layer, batch, positions, delta, residual, pending, kept);
     MlpBlock(layer, batch, delta, residual, pending, kept);
   }
-  for (int64_t s = 0; s < static_cast<int64_t>(batch.caches.size()); ++s) batch.caches[s]->Advance(batch.length(s));
+  for (int64_t s = 0; s < batch.num_segments(); ++s) {
+    if (batch.cache(s)) batch.cache(s)->Advance(batch.length(s));
+  }
   return residual.add_(pending);
 }
 

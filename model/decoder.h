@@ -47,7 +47,7 @@ class Decoder {
   torch::Tensor RopeFor(int64_t layer, int64_t num_positions) const;
 
   // The residual stream after the last block [tokens, dim] f32. `delta` may be null (backbone alone). With `tape`
-  // (not with caches) keeps what Backward needs. Advances the caches of the batch.
+  // (caches must be empty then) keeps what Backward needs. Advances the caches of the batch.
   // Throws kInvalidInput when a segment would pass the model's context length.
   torch::Tensor Forward(const PackedBatch& batch, LinearDelta* delta, ForwardTape* tape = nullptr) const;
 

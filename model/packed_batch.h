@@ -15,12 +15,13 @@ class KvCache;
 struct PackedBatch {
   torch::Tensor ids;             // [tokens] i64
   std::vector<int64_t> offsets;  // [segments + 1], offsets[0] = 0, offsets[segments] = tokens
-  std::vector<KvCache*> caches;  // [segments], or empty: no segment has a cache. Not owned.
+  std::vector<KvCache*> caches;  // [segments], null: none; or empty: no segment has a cache. Not owned.
 
   int64_t num_segments() const { return static_cast<int64_t>(offsets.size()) - 1; }
   int64_t num_tokens() const { return offsets.back(); }
   int64_t begin(int64_t segment) const { return offsets[segment]; }
   int64_t length(int64_t segment) const { return offsets[segment + 1] - offsets[segment]; }
+  KvCache* cache(int64_t segment) const { return caches.empty() ? nullptr : caches[segment]; }
 };
 
 // Packs rows in order. REQUIRES: no row is empty.
