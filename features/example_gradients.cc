@@ -7,8 +7,6 @@
 #include <algorithm>
 
 #include "features/segment_gradients.h"
-#include "lora/lora_trainer.h"
-#include "model/kernels.h"
 #include "model/parallel_tasks.h"
 
 namespace elrea {
@@ -18,41 +16,29 @@ using torch::Tensor;
 ExampleGradients::ExampleGradients(std::vector<const LoraWeights*> lora_of_segment, GradientSink sink)
     : lora_of_segment_(std::move(lora_of_segment)), sink_(std::move(sink)), hidden_(layout().num_layers()) {}
 
-std::vector<ExampleGradients::Run> ExampleGradients::Runs(const PackedBatch& batch) const {
-  std::vector<Run> runs;
+AdapterRuns ExampleGradients::Runs(const PackedBatch& batch) const {
+  AdapterRuns runs;
   for (int64_t s = 0; s < batch.num_segments(); ++s) {
     if (runs.empty() || runs.back().lora != lora_of_segment_[s]) {
       runs.push_back({lora_of_segment_[s], batch.begin(s), batch.begin(s)});
     }
-    runs.back().row_end = batch.offsets[s + 1];
+    runs.back().end = batch.offsets[s + 1];
   }
   return runs;
 }
 
 void ExampleGradients::AddForward(int64_t layer, LinearGroup id, const PackedBatch& batch, const Tensor& x, Tensor& y) {
   if (layout().group(layer, id).slots.empty()) return;
-  std::vector<Tensor> parts;
-  for (const Run& run : Runs(batch)) {
-    Tensor y_run = y.narrow(0, run.row_begin, run.row_end - run.row_begin);
-    parts.push_back(
-        LowRankForward(*run.lora, layer, id, x.narrow(0, run.row_begin, run.row_end - run.row_begin), y_run));
-  }
-  hidden_[layer][static_cast<int>(id)] = parts.size() == 1 ? parts[0] : torch::cat(parts);
+  hidden_[layer][static_cast<int>(id)] = LowRankForward(Runs(batch), layer, id, x, y);
 }
 
 void ExampleGradients::AddBackward(int64_t layer, LinearGroup id, const PackedBatch& batch, const Tensor& x,
                                    const Tensor& grad_y, Tensor& grad_x) {
   const AdapterLayout::Group& slots = layout().group(layer, id);
   if (slots.slots.empty()) return;
-  std::vector<Tensor> parts;
-  for (const Run& run : Runs(batch)) {
-    const int64_t rows = run.row_end - run.row_begin;
-    Tensor grad_h = parts.emplace_back(LowRankGradient(*run.lora, layer, id, grad_y.narrow(0, run.row_begin, rows)));
-    if (!grad_x.defined()) continue;
-    Tensor grad_x_run = grad_x.narrow(0, run.row_begin, rows);
-    AddLowRank(grad_x_run, 0, grad_h, 0, run.lora->group(layer, id).a_f32, 1.0f, 0, rows);
-  }
-  Tensor grad_h = parts.size() == 1 ? parts[0] : torch::cat(parts);
+  const AdapterRuns runs = Runs(batch);
+  Tensor grad_h = LowRankGradient(runs, layer, id, grad_y);
+  if (grad_x.defined()) AddLowRankInputGradient(runs, layer, id, grad_h, grad_x);
   Tensor& h = hidden_[layer][static_cast<int>(id)];
   const SegmentGradients gradients(slots, layout().rank(), lora_of_segment_[0]->scale());
   ForEachTask(batch.num_segments(), [&](int64_t i) {

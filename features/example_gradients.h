@@ -10,7 +10,7 @@
 #include <functional>
 #include <vector>
 
-#include "lora/lora_weights.h"
+#include "lora/adapter_runs.h"
 
 namespace elrea {
 
@@ -31,12 +31,7 @@ class ExampleGradients : public TrainableDelta {
                    const torch::Tensor& grad_y, torch::Tensor& grad_x) override;
 
  private:
-  // Segments side by side under one adapter, rows [row_begin, row_end) of the batch.
-  struct Run {
-    const LoraWeights* lora;
-    int64_t row_begin, row_end;
-  };
-  std::vector<Run> Runs(const PackedBatch& batch) const;
+  AdapterRuns Runs(const PackedBatch& batch) const;
   const AdapterLayout& layout() const { return lora_of_segment_[0]->layout(); }
 
   std::vector<const LoraWeights*> lora_of_segment_;

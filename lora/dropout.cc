@@ -1,7 +1,6 @@
 #include "lora/dropout.h"
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
 
 #include <cmath>
@@ -20,8 +19,9 @@ using torch::Tensor;
 
 namespace {
 
-// A 32-bit finaliser with full avalanche (Wellons' lowbias32), sixteen counters at a time.
-inline VecU MixLanes(VecU x) {
+// A 32-bit finaliser with full avalanche (Wellons' lowbias32), of one counter or of sixteen.
+template <typename Bits>
+inline Bits Mix(Bits x) {
   x ^= x >> 16;
   x *= 0x7feb352dU;
   x ^= x >> 15;
@@ -29,42 +29,60 @@ inline VecU MixLanes(VecU x) {
   return x ^ (x >> 16);
 }
 
-template <typename T>
-void DropRows(const T* x, T* out, int64_t rows, int64_t width, const DropoutMask& mask) {
-  auto threshold = static_cast<uint32_t>(std::lround(mask.probability * 4294967296.0));
-  float scale = static_cast<float>(1.0 / (1.0 - mask.probability));
+// out = (or, adding, +=) the masked rows. The element at `column` is kept when Mix(column ^ key of the place) is large
+// enough.
+template <bool kAdd, typename T>
+void MaskRows(const T* x, T* out, int64_t width, const DropoutRows& rows) {
+  const auto threshold = static_cast<uint32_t>(std::lround(rows.mask.probability * 4294967296.0));
+  const auto scale = static_cast<float>(1.0 / (1.0 - rows.mask.probability));
   VecU lane;
   for (int i = 0; i < kLanes; ++i) lane[i] = static_cast<uint32_t>(i);
-  at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
+  at::parallel_for(rows.begin, rows.end, 16, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      auto row_key = static_cast<uint32_t>(RandomBits(mask.key, 0, static_cast<uint64_t>(r)));
-      for (int64_t i = 0; i < width; i += kLanes) {
-        VecU bits = MixLanes((lane + static_cast<uint32_t>(i)) ^ row_key);
-        Vec v = Load(x + r * width + i) * scale;
-        Store(out + r * width + i, bits >= threshold ? v : Vec{});
+      const auto place = static_cast<uint64_t>(rows.first_place + r - rows.begin);
+      const auto row_key = static_cast<uint32_t>(RandomBits(rows.mask.key, 0, place));
+      const T* in = x + r * width;
+      T* to = out + r * width;
+      int64_t i = 0;
+      for (; i + kLanes <= width; i += kLanes) {
+        const VecU bits = Mix((lane + static_cast<uint32_t>(i)) ^ row_key);
+        const Vec kept = bits >= threshold ? Load(in + i) * scale : Vec{};
+        if constexpr (kAdd) {
+          Store(to + i, Load(to + i) + kept);
+        } else {
+          Store(to + i, kept);
+        }
+      }
+      for (; i < width; ++i) {
+        const float kept = Mix(static_cast<uint32_t>(i) ^ row_key) >= threshold ? static_cast<float>(in[i]) * scale : 0.0f;
+        to[i] = static_cast<T>(kAdd ? static_cast<float>(to[i]) + kept : kept);
       }
     }
   });
 }
 
+template <bool kAdd>
+void MaskTensor(const Tensor& x, const DropoutRows& rows, Tensor& out) {
+  const int64_t width = x.size(1);
+  if (!x.is_cpu()) {  // the mask is made here and taken there
+    const int64_t count = rows.end - rows.begin;
+    Tensor mask = torch::ones({count, width}, torch::kFloat);
+    MaskRows<false>(mask.data_ptr<float>(), mask.data_ptr<float>(), width, {rows.mask, 0, count, rows.first_place});
+    Tensor kept = x.narrow(0, rows.begin, count) * mask.to(x.device(), x.scalar_type());
+    Tensor to = out.narrow(0, rows.begin, count);
+    if (kAdd) kept.add_(to);
+    to.copy_(kept);
+  } else if (x.scalar_type() == torch::kFloat) {
+    MaskRows<kAdd>(x.data_ptr<float>(), out.data_ptr<float>(), width, rows);
+  } else {
+    MaskRows<kAdd>(x.data_ptr<c10::BFloat16>(), out.data_ptr<c10::BFloat16>(), width, rows);
+  }
+}
+
 }  // namespace
 
-Tensor ApplyDropout(const Tensor& x, const DropoutMask& mask) {
-  if (mask.probability <= 0) return x;
-  int64_t width = x.size(1);
-  if (!x.is_cpu() || width % kLanes != 0) {
-    // Other devices and odd widths: the mask is made from the same key by the device's own generator.
-    at::Generator generator = at::detail::createCPUGenerator(mask.key);
-    Tensor keep = torch::rand({x.size(0), width}, generator, torch::kFloat).ge_(mask.probability);
-    return x * keep.to(x.device(), x.scalar_type()).mul_(1.0 / (1.0 - mask.probability));
-  }
-  Tensor out = torch::empty_like(x);
-  if (x.scalar_type() == torch::kFloat) {
-    DropRows(x.data_ptr<float>(), out.data_ptr<float>(), x.size(0), width, mask);
-  } else {
-    DropRows(x.data_ptr<c10::BFloat16>(), out.data_ptr<c10::BFloat16>(), x.size(0), width, mask);
-  }
-  return out;
-}
+void ApplyDropout(const Tensor& x, const DropoutRows& rows, Tensor& out) { MaskTensor<false>(x, rows, out); }
+
+void AddDropped(const Tensor& x, const DropoutRows& rows, Tensor& out) { MaskTensor<true>(x, rows, out); }
 
 }  // namespace elrea

@@ -1,5 +1,5 @@
-// Inverted dropout whose mask is a pure function of (key, row, column): the backward pass makes it again instead of
-// storing it, and a resumed run draws the same masks.
+// Inverted dropout whose mask is a pure function of (key, place, column): the backward pass makes it again instead of
+// storing it, and neither resuming nor the way a step is cut into passes changes it.
 #pragma once
 
 #include <torch/types.h>
@@ -13,7 +13,16 @@ struct DropoutMask {
   uint64_t key = 0;
 };
 
-// x with dropped elements zero and the rest scaled by 1 / (1 - p). x [rows, width] T contiguous cpu or cuda.
-torch::Tensor ApplyDropout(const torch::Tensor& x, const DropoutMask& mask);
+// Rows [begin, end) of a pass draw the masks of the places first_place, first_place + 1, ...
+struct DropoutRows {
+  DropoutMask mask;
+  int64_t begin = 0, end = 0, first_place = 0;
+};
+
+// Of these rows alone: out = x with dropped elements zero and the rest scaled by 1 / (1 - p). x, out [rows, width] T
+// contiguous, the same on every device; out may be x.
+void ApplyDropout(const torch::Tensor& x, const DropoutRows& rows, torch::Tensor& out);
+// out += the same.
+void AddDropped(const torch::Tensor& x, const DropoutRows& rows, torch::Tensor& out);
 
 }  // namespace elrea

@@ -2,74 +2,70 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "core/rng.h"
-#include "model/kernels.h"
 
 namespace elrea {
 
 using torch::Tensor;
 
-Tensor LowRankForward(const LoraWeights& lora, int64_t layer, LinearGroup id, const Tensor& x, Tensor& y) {
-  const AdapterLayout::Group& slots = lora.layout().group(layer, id);
-  const LoraWeights::Group& w = lora.group(layer, id);
-  Tensor h = at::mm(x, w.a.t()).to(torch::kFloat);  // [tokens, slots * rank]
-  for (size_t s = 0; s < slots.slots.size(); ++s) {
-    AddLowRank(y, slots.slots[s].out_first, h, static_cast<int64_t>(s) * lora.layout().rank(), w.b_t_f32[s],
-               lora.scale(), 0, y.size(0));
-  }
-  return h;
+LoraTrainer::LoraTrainer(const LoraWeights& lora) : single_(true) {
+  runs_.push_back({&lora, torch::zeros({lora.layout().num_params()}, torch::kFloat), 0, 0});
 }
 
-Tensor LowRankGradient(const LoraWeights& lora, int64_t layer, LinearGroup id, const Tensor& grad_y) {
-  const AdapterLayout::Group& slots = lora.layout().group(layer, id);
-  const LoraWeights::Group& w = lora.group(layer, id);
-  int64_t rank = lora.layout().rank();
-  Tensor grad_h = torch::empty({grad_y.size(0), static_cast<int64_t>(slots.slots.size()) * rank},
-                               grad_y.options().dtype(torch::kFloat));
-  for (size_t s = 0; s < slots.slots.size(); ++s) {
-    Tensor part = at::mm(grad_y.narrow(1, slots.slots[s].out_first, slots.slots[s].out), w.b[s]);
-    grad_h.narrow(1, static_cast<int64_t>(s) * rank, rank).copy_(part);
-  }
-  return grad_h.mul_(lora.scale());
+void LoraTrainer::FitToPass(int64_t tokens) {
+  if (single_) runs_[0].end = tokens;
+  hidden_.resize(layout().num_layers());
 }
 
-LoraTrainer::LoraTrainer(const LoraWeights& lora)
-    : lora_(lora), hidden_(lora.layout().num_layers()) {
-  grad_ = torch::zeros({lora.layout().num_params()}, torch::kFloat);
+AdapterRuns LoraTrainer::Runs() const {
+  AdapterRuns runs;
+  for (const TrainedRun& run : runs_) runs.push_back({run.lora, run.begin, run.end});
+  return runs;
 }
 
-DropoutMask LoraTrainer::MaskFor(int64_t layer, LinearGroup id) const {
-  return {dropout_.probability, RandomBits(dropout_.key, static_cast<uint64_t>(layer), static_cast<uint64_t>(id))};
+DropoutRows LoraTrainer::DropoutOf(const TrainedRun& run, int64_t layer, LinearGroup id) const {
+  uint64_t key = RandomBits(run.dropout.key, static_cast<uint64_t>(layer), static_cast<uint64_t>(id));
+  return {{run.dropout.probability, key}, run.begin, run.end, run.first_place};
 }
 
-void LoraTrainer::AddForward(int64_t layer, LinearGroup id, const PackedBatch&, const Tensor& x, Tensor& y) {
-  if (lora_.layout().group(layer, id).slots.empty()) return;
-  Tensor dropped = ApplyDropout(x, MaskFor(layer, id));
-  hidden_[layer][static_cast<int>(id)] = LowRankForward(lora_, layer, id, dropped, y);
+// x itself without dropout.
+Tensor LoraTrainer::Dropped(int64_t layer, LinearGroup id, const Tensor& x) const {
+  if (std::all_of(runs_.begin(), runs_.end(), [](const TrainedRun& r) { return r.dropout.probability <= 0; })) return x;
+  Tensor dropped = torch::empty_like(x);
+  for (const TrainedRun& run : runs_) ApplyDropout(x, DropoutOf(run, layer, id), dropped);
+  return dropped;
+}
+
+void LoraTrainer::AddForward(int64_t layer, LinearGroup id, const PackedBatch& batch, const Tensor& x, Tensor& y) {
+  FitToPass(batch.num_tokens());
+  if (layout().group(layer, id).slots.empty()) return;
+  hidden_[layer][static_cast<int>(id)] = LowRankForward(Runs(), layer, id, Dropped(layer, id, x), y);
 }
 
 void LoraTrainer::AddBackward(int64_t layer, LinearGroup id, const PackedBatch&, const Tensor& x,
                               const Tensor& grad_y, Tensor& grad_x) {
-  const AdapterLayout& layout = lora_.layout();
-  const AdapterLayout::Group& slots = layout.group(layer, id);
+  const AdapterLayout::Group& slots = layout().group(layer, id);
   if (slots.slots.empty()) return;
-  const LoraWeights::Group& w = lora_.group(layer, id);
-  DropoutMask mask = MaskFor(layer, id);
-  Tensor grad_h = LowRankGradient(lora_, layer, id, grad_y);
-  if (grad_x.defined() && mask.probability <= 0) {
-    AddLowRank(grad_x, 0, grad_h, 0, w.a_f32, 1.0f, 0, grad_x.size(0));
+  Tensor dropped = Dropped(layer, id, x);
+  Tensor grad_h = LowRankGradient(Runs(), layer, id, grad_y);
+  if (grad_x.defined() && dropped.is_same(x)) {
+    AddLowRankInputGradient(Runs(), layer, id, grad_h, grad_x);
   } else if (grad_x.defined()) {
     Tensor through = torch::zeros_like(grad_x);
-    AddLowRank(through, 0, grad_h, 0, w.a_f32, 1.0f, 0, grad_x.size(0));
-    grad_x.add_(ApplyDropout(through, mask));
+    AddLowRankInputGradient(Runs(), layer, id, grad_h, through);
+    for (const TrainedRun& run : runs_) AddDropped(through, DropoutOf(run, layer, id), grad_x);
   }
-  Tensor dropped = ApplyDropout(x, mask);
-  layout.A(grad_, layer, id).add_(at::mm(grad_h.to(x.scalar_type()).t(), dropped));
-  Tensor h = hidden_[layer][static_cast<int>(id)].to(x.scalar_type());
-  for (size_t s = 0; s < slots.slots.size(); ++s) {
-    Tensor grad_y_s = grad_y.narrow(1, slots.slots[s].out_first, slots.slots[s].out);
-    Tensor h_s = h.narrow(1, static_cast<int64_t>(s) * layout.rank(), layout.rank());
-    layout.B(grad_, layer, id, s).add_(at::mm(grad_y_s.t(), h_s), lora_.scale());
+  Tensor grad_h_t = grad_h.to(x.scalar_type()), h = hidden_[layer][static_cast<int>(id)].to(x.scalar_type());
+  for (TrainedRun& run : runs_) {
+    auto rows = [&](const Tensor& t) { return t.narrow(0, run.begin, run.end - run.begin); };
+    layout().A(run.grad, layer, id).add_(at::mm(rows(grad_h_t).t(), rows(dropped)));
+    for (size_t s = 0; s < slots.slots.size(); ++s) {
+      Tensor grad_y_s = rows(grad_y).narrow(1, slots.slots[s].out_first, slots.slots[s].out);
+      Tensor h_s = rows(h).narrow(1, static_cast<int64_t>(s) * layout().rank(), layout().rank());
+      layout().B(run.grad, layer, id, s).add_(at::mm(grad_y_s.t(), h_s), run.lora->scale());
+    }
   }
   hidden_[layer][static_cast<int>(id)].reset();
 }

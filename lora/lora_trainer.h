@@ -1,4 +1,5 @@
-// LoRA on the backbone with gradients of A and B summed over all tokens of all passes since ZeroGrad: fine-tuning.
+// LoRA on the backbone with gradients of A and B summed over all tokens of all passes since they were set to zero:
+// fine-tuning, of one adapter or of several side by side on rows of their own.
 //
 //   forward   h = drop(x) A^T,  y += s h B^T
 //   backward  dh = s dy B,  dx += mask (dh A),  dA = dh^T drop(x),  dB = s dy^T h
@@ -9,26 +10,33 @@
 #include <array>
 #include <vector>
 
+#include "lora/adapter_runs.h"
 #include "lora/dropout.h"
-#include "lora/lora_weights.h"
 
 namespace elrea {
 
-// The part of the backward pass that training and per-example gradients share. `grad_h` [tokens, slots * rank] f32
-// receives s dy B of all slots.
-torch::Tensor LowRankGradient(const LoraWeights& lora, int64_t layer, LinearGroup group, const torch::Tensor& grad_y);
-// h = x A^T [tokens, slots * rank] f32, and y += s h B^T.
-torch::Tensor LowRankForward(const LoraWeights& lora, int64_t layer, LinearGroup group, const torch::Tensor& x,
-                             torch::Tensor& y);
+// Neighbouring rows of a pass [begin, end) that train one adapter. Their dropout masks are those of the places
+// first_place, ... of the adapter's step, whatever else is in the pass.
+struct TrainedRun {
+  const LoraWeights* lora;
+  torch::Tensor grad;  // [num_params] f32 cpu, added to
+  int64_t begin, end;
+  DropoutMask dropout = {};
+  int64_t first_place = 0;
+};
 
 class LoraTrainer : public TrainableDelta {
  public:
-  explicit LoraTrainer(const LoraWeights& lora);
+  LoraTrainer() = default;                        // SetRuns before each pass
+  explicit LoraTrainer(const LoraWeights& lora);  // every pass is of this adapter alone
 
-  // Masks of the next pass are drawn from `key`; probability 0 turns dropout off.
-  void SetDropout(double probability, uint64_t key) { dropout_ = {probability, key}; }
-  void ZeroGrad() { grad_.zero_(); }
-  const torch::Tensor& grad() const { return grad_; }  // [num_params] f32
+  // Of the next pass: in order, covering all its rows; all adapters have the same layout and scale.
+  void SetRuns(std::vector<TrainedRun> runs) { runs_ = std::move(runs); }
+
+  // Of a trainer of one adapter. Masks of the next passes are drawn from `key`; probability 0 turns dropout off.
+  void SetDropout(double probability, uint64_t key) { runs_[0].dropout = {probability, key}; }
+  void ZeroGrad() { runs_[0].grad.zero_(); }
+  const torch::Tensor& grad() const { return runs_[0].grad; }  // [num_params] f32
 
   void AddForward(int64_t layer, LinearGroup group, const PackedBatch& batch, const torch::Tensor& x,
                   torch::Tensor& y) override;
@@ -36,10 +44,14 @@ class LoraTrainer : public TrainableDelta {
                    const torch::Tensor& grad_y, torch::Tensor& grad_x) override;
 
  private:
-  DropoutMask MaskFor(int64_t layer, LinearGroup group) const;
-  const LoraWeights& lora_;
-  DropoutMask dropout_;
-  torch::Tensor grad_;
+  const AdapterLayout& layout() const { return runs_[0].lora->layout(); }
+  void FitToPass(int64_t tokens);
+  AdapterRuns Runs() const;
+  DropoutRows DropoutOf(const TrainedRun& run, int64_t layer, LinearGroup group) const;
+  torch::Tensor Dropped(int64_t layer, LinearGroup group, const torch::Tensor& x) const;
+
+  std::vector<TrainedRun> runs_;
+  bool single_ = false;                                                // the one run is as long as the pass
   std::vector<std::array<torch::Tensor, kNumLinearGroups>> hidden_;  // h of the pass under way
 };
 

@@ -136,6 +136,42 @@ TEST_P(LoraTrainerTest, GradientWithDropoutEqualsFiniteDifferences) {
   }
 }
 
+// Rows of several adapters in one pass: each adapter gets the gradient, with dropout, that it gets alone.
+TEST_P(LoraTrainerTest, AdaptersSideBySideGetTheGradientsTheyGetAlone) {
+  Adapter other = MakeRandomAdapter(weights_.config, config_, 12);
+  LoraWeights other_lora(layout_, other, torch::kFloat, torch::kCPU);
+  auto pass = [&](LoraTrainer& trainer, const std::vector<size_t>& rows) {
+    std::vector<std::span<const int32_t>> spans;
+    for (size_t row : rows) spans.emplace_back(rows_[row]);
+    PackedBatch batch = PackRows(spans);
+    std::vector<int64_t> positions;
+    for (int64_t s = 0; s < batch.num_segments(); ++s) {
+      for (int64_t t = 0; t + 1 < batch.length(s); ++t) positions.push_back(batch.begin(s) + t);
+    }
+    Tensor position = torch::tensor(positions, torch::kLong), grad_residual;
+    LossTargets targets = {position, batch.ids.index_select(0, position + 1), torch::ones({position.size(0)})};
+    ForwardTape tape;
+    Tensor nll = decoder_.LossAndGradient(decoder_.Forward(batch, &trainer, &tape), targets, grad_residual);
+    decoder_.Backward(batch, tape, grad_residual, trainer);
+    return nll;
+  };
+  LoraTrainer first(lora_), second(other_lora);
+  first.SetDropout(0.2, 21);
+  second.SetDropout(0.3, 22);
+  pass(first, {0, 2});
+  pass(second, {3});
+
+  // The first adapter's second row shares a pass with the other's; its masks go on from place 13.
+  Tensor grad = torch::zeros_like(first.grad()), other_grad = torch::zeros_like(grad);
+  LoraTrainer both;
+  both.SetRuns({{&lora_, grad, 0, 13, {0.2, 21}, 0}});
+  pass(both, {0});
+  both.SetRuns({{&lora_, grad, 0, 9, {0.2, 21}, 13}, {&other_lora, other_grad, 9, 33, {0.3, 22}, 0}});
+  pass(both, {2, 3});
+  EXPECT_LT(RelativeError(grad, first.grad()), 1e-6);
+  EXPECT_LT(RelativeError(other_grad, second.grad()), 1e-6);
+}
+
 TEST_P(LoraTrainerTest, CachedDecodingEqualsTheFullForward) {
   std::vector<int32_t> tokens = rows_[3];
   LoraMix one({&lora_});
