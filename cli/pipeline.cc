@@ -1,6 +1,6 @@
 // The pipeline; read this file first. Every stage leaves an artifact in the run that the next one reads, so
 // that any of them can be run, killed and run again alone. Base and experts are the same fine-tuning with
-// other rows and another start (method sections 1 and 4).
+// other rows and another start (method sections 1 and 4); experts go side by side.
 #include "cli/pipeline.h"
 
 #include <fmt/format.h>
@@ -117,14 +117,19 @@ void TrainExperts(const Run& run, const RunData& data) {
   const Clustering clustering = ReadClusters(run.paths.clusters());
   CheckClusterRows(clustering, data, run.paths);
   const Adapter base = LoadAdapter(run.paths.base(), decoder.config());
+  std::vector<Finetuning> experts;
   for (size_t c = 0; c < clustering.clusters.size(); ++c) {
     const auto cluster = static_cast<int64_t>(c);
-    WithContext(fmt::format("training expert {} of {}", c + 1, clustering.clusters.size()), [&] {
-      FinetuneJob job{fmt::format("expert {}", c), &decoder, base, {}, {}, run.paths.expert(cluster)};
-      for (int64_t row : clustering.clusters[c].rows) job.rows.push_back(&data.train.rows[row]);
-      Finetune(job, ExpertFinetuneOptions(run.config, cluster));
-    });
+    FinetuneJob job{fmt::format("expert {}", c), &decoder, base, {}, {}, run.paths.expert(cluster)};
+    for (int64_t row : clustering.clusters[c].rows) job.rows.push_back(&data.train.rows[row]);
+    experts.push_back({std::move(job), ExpertFinetuneOptions(run.config, cluster)});
   }
+  WithContext("training the experts", [&] {
+    const int64_t asked = run.config.experts.side_by_side;
+    const int64_t count = asked > 0 ? asked : SideBySideToFillPasses(experts);
+    LogInfo("experts", "{} experts, {} at a time", experts.size(), std::min<int64_t>(count, experts.size()));
+    FinetuneSideBySide(experts, {"experts", run.paths.experts(), count});
+  });
 }
 
 void RunPipeline(const Run& run) {

@@ -53,12 +53,17 @@ struct ExpertOptions {
   double learning_rate = 2e-5;
   int64_t epochs = 0;
   int64_t batch_size = 0;
+  int64_t side_by_side = 0;
 };
 template <typename Visitor>
 void VisitOptions(ExpertOptions& o, Visitor& v) {
   v.Field("learning_rate", o.learning_rate, "of the experts, which start from the base adapter", Above(0));
   v.Field("epochs", o.epochs, "passes over a cluster's rows; 0 = as finetune.epochs", Between(0, 100));
   v.Field("batch_size", o.batch_size, "rows per optimiser step; 0 = as finetune.batch_size", AtLeast(0));
+  v.Field("side_by_side", o.side_by_side,
+          "experts trained at a time, in passes over rows of all of them; memory grows with it; 1: one after the "
+          "other; 0: as many as fill a pass",
+          AtLeast(0));
 }
 
 struct PipelineConfig {

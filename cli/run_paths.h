@@ -18,7 +18,8 @@ struct RunPaths {
   fs::path base() const { return root / "base"; }
   fs::path features() const { return root / "features"; }
   fs::path clusters() const { return root / "clusters"; }
-  fs::path expert(int64_t cluster) const { return root / "experts" / std::to_string(cluster); }
+  fs::path experts() const { return root / "experts"; }
+  fs::path expert(int64_t cluster) const { return experts() / std::to_string(cluster); }
   fs::path eval() const { return root / "eval"; }
 };
 

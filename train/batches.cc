@@ -44,21 +44,27 @@ std::vector<RowList> SplitIntoPasses(const RowList& rows, int64_t max_tokens) {
 }
 
 LossBatch ResponseBatch(const RowList& rows, float weight) {
+  return ResponseBatch(rows, std::vector<float>(rows.size(), weight));
+}
+
+LossBatch ResponseBatch(const RowList& rows, std::span<const float> weights) {
   std::vector<std::span<const int32_t>> spans;
   for (const TokenRow* row : rows) spans.emplace_back(row->tokens);
   LossBatch batch{PackRows(spans), {}, {0}};
   std::vector<int64_t> positions, targets;
+  std::vector<float> target_weights;
   for (size_t r = 0; r < rows.size(); ++r) {
     const TokenRow& row = *rows[r];
     for (int64_t t = row.num_prompt; t < static_cast<int64_t>(row.tokens.size()); ++t) {
       positions.push_back(batch.packed.offsets[r] + t - 1);
       targets.push_back(row.tokens[t]);
+      target_weights.push_back(weights[r]);
     }
     batch.target_offsets.push_back(static_cast<int64_t>(positions.size()));
   }
   batch.targets.positions = torch::tensor(positions, torch::kLong);
   batch.targets.targets = torch::tensor(targets, torch::kLong);
-  batch.targets.weights = torch::full({static_cast<int64_t>(positions.size())}, weight, torch::kFloat);
+  batch.targets.weights = torch::tensor(target_weights, torch::kFloat);
   return batch;
 }
 

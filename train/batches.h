@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "data/dataset.h"
@@ -26,7 +27,8 @@ struct LossBatch {
   LossTargets targets;
   std::vector<int64_t> target_offsets;  // [rows + 1], the targets of each row
 };
-// Targets are the response tokens, each with `weight`.
+// Targets are the response tokens, each with the weight of its row, or all with one `weight`.
+LossBatch ResponseBatch(const RowList& rows, std::span<const float> weights);
 LossBatch ResponseBatch(const RowList& rows, float weight);
 int64_t NumResponseTokens(const RowList& rows);
 

@@ -1,21 +1,24 @@
-// The fine-tuning loop; read this file first. One step:
+// The fine-tuning loop; read this file first. One step of everything under way:
 //
-//   rows -> passes of bounded tokens -> forward, loss / response tokens of the batch, backward -> Adam -> refresh
+//   rows of each -> passes of bounded tokens -> forward, loss / response tokens of its batch, backward -> Adam of each
 //
-// Everything drawn at random is a function of (seed, epoch, step), so that going on from a saved state repeats what an
-// uninterrupted run would have done.
+// A base adapter goes alone; experts go side by side, and share the frozen products of each pass. What one fine-tuning
+// does between passes is train/training_run.cc.
 #include "train/finetune.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <fstream>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
 
 #include "core/error.h"
 #include "core/log.h"
-#include "core/rng.h"
 #include "core/text.h"
 #include "lora/adapter_file.h"
 #include "lora/lora_trainer.h"
@@ -23,6 +26,7 @@
 #include "train/batches.h"
 #include "train/manifest.h"
 #include "train/run_state.h"
+#include "train/training_run.h"
 
 namespace elrea {
 
@@ -34,192 +38,186 @@ double Seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// One session of one job: owns the state, the adapter in compute form and the metrics file.
+// A session of one fine-tuning or of several side by side: owns what is under way and its saved state.
 class Session {
  public:
-  Session(const FinetuneJob& job, const FinetuneOptions& options)
-      : job_(job),
-        options_(options),
-        layout_(job.decoder->config(), job.start.config),
-        weights_(layout_, job.start, job.decoder->dtype(), job.decoder->device()),
-        trainer_(weights_) {
-    auto n = static_cast<int64_t>(job.rows.size());
-    steps_per_epoch_ = (n + options.batch_size - 1) / options.batch_size;
-    ResumeOrStart();
+  Session(const std::vector<Finetuning>& all, const SideBySide& how)
+      : all_(all), how_(how), decoder_(*all[0].job.decoder) {
+    for (const Finetuning& f : all) results_.push_back(OpenJob(f.job, f.options));
+    if (std::all_of(results_.begin(), results_.end(), [](const auto& result) { return result.has_value(); })) return;
+    std::map<std::string, RunState> states = LoadRunStates(how.directory);
+    for (size_t i = 0; i < all.size(); ++i) {
+      const auto saved = states.find(NameOf(i));
+      if (saved != states.end()) {  // even if it is finished: until the next save, others go on beside it
+        Begin(i, std::move(saved->second));
+        states.erase(saved);
+      } else if (!results_[i]) {
+        waiting_.push_back(i);
+      }
+    }
+    if (!states.empty()) {
+      throw Error(ErrorKind::kInvalidInput, fmt::format("{} holds the state of another fine-tuning, '{}'; delete it",
+                                                        (how.directory / "state.safetensors").string(),
+                                                        states.begin()->first));
+    }
   }
 
-  FinetuneResult Run() {
-    Progress progress(job_.label, options_.epochs * steps_per_epoch_, "steps");
-    progress.StartAt(state_.adam.steps);
-    begun_ = saved_ = Seconds();
-    for (; state_.epoch < options_.epochs; ++state_.epoch, state_.batch = 0) {
-      auto batches = EpochBatches(job_.rows, options_.batch_size, options_.bucket_batches,
-                                  static_cast<uint64_t>(options_.seed), state_.epoch);
-      for (; state_.batch < static_cast<int64_t>(batches.size());) {
-        double loss = Step(batches[state_.batch]);
-        ++state_.batch;
-        progress.Add(1, fmt::format("loss {:.4f}", loss));
-        if (Seconds() - saved_ >= options_.checkpoint_every_s) Save();
-        if (job_.keep_going && !job_.keep_going(state_.adam.steps)) Stop();
-      }
-      FinishEpoch();
+  std::vector<FinetuneResult> Run() {
+    int64_t total = 0, taken = 0;
+    for (const Finetuning& f : all_) total += f.options.epochs * StepsPerEpoch(f.job, f.options);
+    for (size_t i = 0; i < all_.size(); ++i) taken += results_[i] ? results_[i]->steps : 0;
+    for (const Member& m : members_) taken += results_[m.index] ? 0 : m.run->state().adam.steps;
+    Progress progress(how_.label, total, "steps");
+    progress.StartAt(taken);
+    for (saved_ = Seconds(); Admit();) {
+      progress.Add(NumUnderWay(), fmt::format("loss {:.4f}", Step()));
+      const bool due = Seconds() - saved_ >= all_[0].options.checkpoint_every_s;
+      if (due || MustClose()) SaveAndClose();
+      AskWhetherToStop();
     }
-    return Finish();
+    if (!members_.empty()) SaveAndClose();
+    RemoveRunStates(how_.directory);
+    std::vector<FinetuneResult> results;
+    for (std::optional<FinetuneResult>& result : results_) results.push_back(std::move(result.value()));
+    return results;
   }
 
  private:
-  void ResumeOrStart() {
-    if (LoadRunState(job_.directory, state_)) {
-      weights_.Refresh(state_.params);
-      LogInfo(job_.label.c_str(), "resuming at step {} of {}", state_.adam.steps, options_.epochs * steps_per_epoch_);
-    } else {
-      state_.params = job_.start.params.clone();
-      state_.adam = MakeAdamState(layout_.num_params());
-      SaveEpochAdapter(0);  // the start; with the rows of each step in the metrics, a run can be replayed elsewhere
-    }
-    TruncateMetrics(job_.directory / "metrics.jsonl", state_.adam.steps);
-    metrics_.open(job_.directory / "metrics.jsonl", std::ios::app);
-    if (!metrics_) throw Error(ErrorKind::kIo, (job_.directory / "metrics.jsonl").string() + ": cannot write");
+  struct Member {
+    size_t index;  // in all_
+    std::unique_ptr<TrainingRun> run;
+  };
+
+  std::string NameOf(size_t index) const {
+    return all_[index].job.directory.lexically_relative(how_.directory).string();
   }
 
-  // One optimiser step; returns the mean loss of the batch.
-  double Step(const std::vector<int64_t>& batch) {
-    double started = Seconds();
+  void Begin(size_t index, std::optional<RunState> state) {
+    members_.push_back(
+        {index, std::make_unique<TrainingRun>(all_[index].job, all_[index].options, std::move(state))});
+  }
+
+  int64_t NumUnderWay() const {
+    return std::count_if(members_.begin(), members_.end(), [](const Member& m) { return !m.run->done(); });
+  }
+
+  // Fills free places; false when nothing is left to do. What shares a pass with what must not depend on when states
+  // are saved, or a resumed run would round differently: so a fine-tuning that is done makes place at once.
+  bool Admit() {
+    for (; !waiting_.empty() && NumUnderWay() < how_.count; waiting_.pop_front()) Begin(waiting_.front(), std::nullopt);
+    return NumUnderWay() > 0;
+  }
+
+  // One optimiser step of everything under way; returns the mean loss over its targets.
+  double Step() {
+    const double begun = Seconds();
+    std::vector<TrainingRun*> runs;
+    std::vector<TrainingStep> steps;
+    for (const Member& m : members_) {
+      if (m.run->done()) continue;
+      runs.push_back(m.run.get());
+      steps.push_back(m.run->NextStep());
+    }
     RowList rows;
-    for (int64_t i : batch) rows.push_back(job_.rows[i]);
-    int64_t num_targets = NumResponseTokens(rows);
-    trainer_.ZeroGrad();
-    double loss_sum = 0;
-    int64_t tokens = 0;
-    std::vector<RowList> passes = SplitIntoPasses(rows, options_.max_tokens_per_pass);
-    for (size_t p = 0; p < passes.size(); ++p) {
-      trainer_.SetDropout(options_.dropout, RandomBits(static_cast<uint64_t>(options_.seed) + 1,
-                                                       static_cast<uint64_t>(state_.adam.steps), p));
-      loss_sum += Pass(ResponseBatch(passes[p], 1.0f / static_cast<float>(num_targets)), tokens);
+    std::vector<size_t> owners;  // of each row, in runs
+    for (size_t i = 0; i < steps.size(); ++i) {
+      rows.insert(rows.end(), steps[i].rows.begin(), steps[i].rows.end());
+      owners.insert(owners.end(), steps[i].rows.size(), i);
     }
-    double loss = loss_sum / static_cast<double>(num_targets);
-    Tensor grad = trainer_.grad();
-    double norm = grad.norm().item<double>();
-    RefuseBadLoss(loss, norm, rows);
-    if (options_.max_grad_norm > 0 && norm > options_.max_grad_norm) grad = grad * (options_.max_grad_norm / norm);
-    double rate = LinearSchedule(options_.learning_rate, options_.warmup_fraction, state_.adam.steps,
-                                 options_.epochs * steps_per_epoch_);
-    AdamStep({options_.beta1, options_.beta2, options_.epsilon, options_.weight_decay}, rate, grad, state_.params,
-             state_.adam);
-    weights_.Refresh(state_.params);
-    state_.loss_sum += loss_sum;
-    state_.loss_count += num_targets;
-    state_.tokens += tokens;
-    WriteMetrics({{"step", state_.adam.steps},
-                  {"epoch", state_.epoch + 1},
-                  {"loss", loss},
-                  {"lr", rate},
-                  {"grad_norm", norm},
-                  {"tokens", tokens},
-                  {"tokens_per_s", static_cast<double>(tokens) / (Seconds() - started)},
-                  {"rows", batch}});
-    return loss;
+    size_t first = 0;
+    for (const RowList& pass : SplitIntoPasses(rows, all_[0].options.max_tokens_per_pass)) {
+      Pass(pass, std::span(owners).subspan(first, pass.size()), runs, steps);
+      first += pass.size();
+    }
+    return Take(runs, steps, begun);
   }
 
-  // Forward and backward of one pass; returns the sum of the losses of its targets.
-  double Pass(const LossBatch& batch, int64_t& tokens) {
+  // Forward and backward of one pass; rows of one owner are neighbours.
+  void Pass(const RowList& rows, std::span<const size_t> owners, const std::vector<TrainingRun*>& runs,
+            std::vector<TrainingStep>& steps) {
+    std::vector<float> weights;
+    for (size_t owner : owners) weights.push_back(1.0f / static_cast<float>(steps[owner].num_targets));
+    const LossBatch batch = ResponseBatch(rows, weights);
+    std::vector<TrainedRun> trained;
+    for (size_t r = 0; r < rows.size(); ++r) {
+      const size_t owner = owners[r];
+      if (r == 0 || owner != owners[r - 1]) {
+        const int64_t begin = batch.packed.offsets[r];
+        trained.push_back({&runs[owner]->weights(), runs[owner]->grad(), begin, begin, steps[owner].dropout,
+                           steps[owner].tokens});
+      }
+      trained.back().end = batch.packed.offsets[r + 1];
+      steps[owner].tokens += batch.packed.length(static_cast<int64_t>(r));
+    }
+    trainer_.SetRuns(std::move(trained));
     ForwardTape tape;
     Tensor grad_residual;
-    Tensor residual = job_.decoder->Forward(batch.packed, &trainer_, &tape);
-    Tensor nll = job_.decoder->LossAndGradient(residual, batch.targets, grad_residual);
-    job_.decoder->Backward(batch.packed, tape, grad_residual, trainer_);
-    tokens += batch.packed.num_tokens();
-    return nll.sum(torch::kDouble).item<double>();
-  }
-
-  void RefuseBadLoss(double loss, double norm, const RowList& rows) const {
-    if (std::isfinite(loss) && std::isfinite(norm)) return;
-    int64_t longest = 0;
-    for (const TokenRow* row : rows) longest = std::max(longest, static_cast<int64_t>(row->tokens.size()));
-    throw Error(ErrorKind::kInvalidInput,
-                fmt::format("{}: step {}: the loss is {} and the gradient norm {} ({} rows, the longest of {} tokens). "
-                            "Lower finetune.learning_rate, set finetune.max_grad_norm=1, or use f32; the last epoch's "
-                            "checkpoint is kept",
-                            job_.label, state_.adam.steps + 1, loss, norm, rows.size(), longest));
-  }
-
-  void FinishEpoch() {
-    state_.last_loss = state_.loss_sum / static_cast<double>(state_.loss_count);
-    state_.loss_sum = 0;
-    state_.loss_count = 0;
-    Json line = {{"step", state_.adam.steps}, {"epoch", state_.epoch + 1}, {"epoch_loss", state_.last_loss}};
-    if (!job_.validation.empty() && options_.validate_rows > 0) {
-      size_t n = std::min(job_.validation.size(), static_cast<size_t>(options_.validate_rows));
-      trainer_.SetDropout(0, 0);
-      state_.last_validation_loss = ResponseLoss(*job_.decoder, &trainer_, std::span(job_.validation).first(n),
-                                                 options_.max_tokens_per_pass);
-      line["validation_loss"] = state_.last_validation_loss;
+    Tensor residual = decoder_.Forward(batch.packed, &trainer_, &tape);
+    Tensor nll = decoder_.LossAndGradient(residual, batch.targets, grad_residual).cpu();
+    decoder_.Backward(batch.packed, tape, grad_residual, trainer_);
+    const float* losses = nll.data_ptr<float>();
+    for (size_t r = 0; r < rows.size(); ++r) {
+      double& sum = steps[owners[r]].loss_sum;
+      for (int64_t t = batch.target_offsets[r]; t < batch.target_offsets[r + 1]; ++t) sum += losses[t];
     }
-    WriteMetrics(line);
-    SaveEpoch();
-    // The state says "next epoch, batch 0"; only then is the epoch's checkpoint never written again.
-    ++state_.epoch;
-    int64_t batch = std::exchange(state_.batch, 0);
-    Save();
-    --state_.epoch;
-    state_.batch = batch;
   }
 
-  void SaveEpoch() const {
-    SaveTensors(SaveEpochAdapter(state_.epoch + 1) / "optimizer.safetensors", {{"adam.m", state_.adam.m}, {"adam.v", state_.adam.v}},
-                {{"format_version", "1"}, {"steps", std::to_string(state_.adam.steps)}});
+  double Take(const std::vector<TrainingRun*>& runs, const std::vector<TrainingStep>& steps, double begun) {
+    double loss_sum = 0;
+    int64_t num_targets = 0, tokens = 0;
+    for (const TrainingStep& step : steps) {
+      loss_sum += step.loss_sum;
+      num_targets += step.num_targets;
+      tokens += step.tokens;
+    }
+    const double rate = static_cast<double>(tokens) / (Seconds() - begun);
+    for (size_t i = 0; i < runs.size(); ++i) runs[i]->Take(steps[i], rate);
+    const double seconds = Seconds() - begun;
+    for (size_t i = 0; i < runs.size(); ++i) {
+      runs[i]->AddSeconds(seconds * static_cast<double>(steps[i].tokens) / static_cast<double>(tokens));
+    }
+    return loss_sum / static_cast<double>(num_targets);
   }
 
-  fs::path SaveEpochAdapter(int64_t epoch) const {
-    fs::path directory = job_.directory / fmt::format("checkpoint-{}", epoch);
-    SaveAdapter(directory, CurrentAdapter(), job_.decoder->config(), job_.decoder->weights().origin);
-    return directory;
+  // What is done is closed at the next save; at once when others wait, so that memory stays bounded.
+  bool MustClose() const { return !waiting_.empty() && NumUnderWay() < static_cast<int64_t>(members_.size()); }
+
+  // The state is saved before the first of what it holds is marked finished: a session that is killed between two
+  // marks finds all of it in the state and goes on with the same passes.
+  void SaveAndClose() {
+    std::map<std::string, const RunState*> states;
+    for (const Member& m : members_) {
+      m.run->FlushMetrics();
+      states[NameOf(m.index)] = &m.run->state();
+    }
+    SaveRunStates(how_.directory, states);
+    for (const Member& m : members_) {
+      if (m.run->done()) results_[m.index] = m.run->Finish();
+    }
+    std::erase_if(members_, [](const Member& m) { return m.run->done(); });
+    saved_ = Seconds();
   }
 
-  void Save() {
-    double now = Seconds();
-    state_.seconds += now - begun_;
-    begun_ = saved_ = now;
-    metrics_.flush();
-    SaveRunState(job_.directory, state_);
+  void AskWhetherToStop() {
+    for (const Member& m : members_) {
+      const FinetuneJob& job = m.run->job();
+      const int64_t taken = m.run->state().adam.steps;
+      if (!job.keep_going || job.keep_going(taken)) continue;
+      const std::string label = job.label;
+      SaveAndClose();
+      throw Error(ErrorKind::kUnavailable,
+                  fmt::format("{}: stopped after step {}; run the same command again to go on", label, taken));
+    }
   }
 
-  [[noreturn]] void Stop() {
-    Save();
-    throw Error(ErrorKind::kUnavailable,
-                fmt::format("{}: stopped after step {}; run the same command again to go on", job_.label, state_.adam.steps));
-  }
-
-  FinetuneResult Finish() {
-    Save();
-    SaveAdapter(job_.directory, CurrentAdapter(), job_.decoder->config(), job_.decoder->weights().origin);
-    FinetuneResult result{CurrentAdapter(), state_.adam.steps, state_.tokens, state_.last_loss,
-                          state_.last_validation_loss, state_.seconds};
-    MarkJobFinished(job_.directory, result);
-    RemoveRunState(job_.directory);
-    std::string validation =
-        result.validation_loss >= 0 ? fmt::format(" validation_loss={:.4f}", result.validation_loss) : "";
-    LogInfo(job_.label.c_str(), "done steps={} loss={:.4f}{} tokens={} tokens_per_s={:.0f}", result.steps,
-            result.final_loss, validation, result.tokens,
-            static_cast<double>(result.tokens) / std::max(result.seconds, 1e-9));
-    return result;
-  }
-
-  Adapter CurrentAdapter() const {
-    return {job_.start.config, state_.params.clone(), job_.decoder->weights().fingerprint};
-  }
-
-  void WriteMetrics(const Json& line) { metrics_ << JsonLine(line) << "\n"; }
-
-  const FinetuneJob& job_;
-  const FinetuneOptions& options_;
-  AdapterLayout layout_;
-  LoraWeights weights_;
+  const std::vector<Finetuning>& all_;
+  const SideBySide& how_;
+  const Decoder& decoder_;
   LoraTrainer trainer_;
-  RunState state_;
-  std::ofstream metrics_;
-  int64_t steps_per_epoch_ = 0;
-  double begun_ = 0, saved_ = 0;
+  std::vector<std::optional<FinetuneResult>> results_;
+  std::vector<Member> members_;   // in the order of all_
+  std::deque<size_t> waiting_;    // in the order of all_
+  double saved_ = 0;              // when the state was last saved
 };
 
 }  // namespace
@@ -243,12 +241,29 @@ AdapterConfig MakeAdapterConfig(const LoraOptions& options) {
 }
 
 FinetuneResult Finetune(const FinetuneJob& job, const FinetuneOptions& options) {
-  if (job.rows.empty()) throw Error(ErrorKind::kInvalidInput, job.label + ": there are no rows to train on");
-  if (auto finished = OpenJob(job, options)) {
-    RemoveRunState(job.directory);  // a kill may have come between the last two lines of Finish
-    return *finished;
+  return FinetuneSideBySide({{job, options}}, {job.label, job.directory, 1})[0];
+}
+
+std::vector<FinetuneResult> FinetuneSideBySide(const std::vector<Finetuning>& all, const SideBySide& how) {
+  for (const Finetuning& f : all) {
+    if (f.job.rows.empty()) throw Error(ErrorKind::kInvalidInput, f.job.label + ": there are no rows to train on");
   }
-  return Session(job, options).Run();
+  if (all.empty()) return {};
+  return Session(all, how).Run();
+}
+
+int64_t SideBySideToFillPasses(const std::vector<Finetuning>& all) {
+  constexpr int64_t kMaxBytes = int64_t{2} << 30;
+  constexpr int64_t kBytesPerParam = 36;  // parameters, moments and gradient in f32, and the forms of LoraWeights
+  double tokens = 0, steps = 0;
+  for (const Finetuning& f : all) {
+    steps += static_cast<double>(StepsPerEpoch(f.job, f.options));
+    for (const TokenRow* row : f.job.rows) tokens += static_cast<double>(row->tokens.size());
+  }
+  const double filling = static_cast<double>(all[0].options.max_tokens_per_pass) * steps / std::max(tokens, 1.0);
+  const int64_t fitting = kMaxBytes / (kBytesPerParam * all[0].job.start.params.numel());
+  const int64_t most = std::clamp<int64_t>(fitting, 1, static_cast<int64_t>(all.size()));
+  return static_cast<int64_t>(std::clamp(std::round(filling), 1.0, static_cast<double>(most)));
 }
 
 double ResponseLoss(const Decoder& decoder, LinearDelta* delta, std::span<const TokenRow* const> rows,

@@ -2,8 +2,8 @@
 // (method section 1). Base and expert adapters are this same function with other rows and another start.
 //
 // Directory written (docs/formats.md): checkpoint-<epoch>/ with adapter and Adam moments (checkpoint-0: the start),
-// metrics.jsonl with the rows of each step, the final adapter beside them, and finetune.json. state.safetensors exists while training is under way: a killed run goes on
-// from it and ends with the same bytes as one that was never killed.
+// metrics.jsonl with the rows of each step, the final adapter beside them, and finetune.json. state.safetensors exists
+// while training is under way: a killed run goes on from it and ends with the same bytes as one that was never killed.
 #pragma once
 
 #include <filesystem>
@@ -90,6 +90,26 @@ struct FinetuneResult {
 // Returns at once when the directory holds the finished result of the same job. kInvalidInput when it holds another
 // job's (other rows, options, start or backbone) or no rows are given, or the loss is not finite (names step and rows).
 FinetuneResult Finetune(const FinetuneJob& job, const FinetuneOptions& options);
+
+// A job with options of its own; those of passes and saving must be the same for all that go side by side.
+struct Finetuning {
+  FinetuneJob job;
+  FinetuneOptions options;
+};
+struct SideBySide {
+  std::string label;                // of progress: "experts"
+  std::filesystem::path directory;  // keeps the state of all; the jobs' directories lie in it
+  int64_t count = 1;                // fine-tunings under way at a time; when one is done, the next begins
+};
+
+// Fine-tunes all, several side by side: each takes its own steps on its own rows, but the rows of a step of all are
+// packed into the same passes, so that short steps fill them. Gives the adapters that Finetune gives each alone, up to
+// the rounding of sums over other passes. Results in the order of `all`. REQUIRES: one backbone and adapter layout.
+std::vector<FinetuneResult> FinetuneSideBySide(const std::vector<Finetuning>& all, const SideBySide& how);
+
+// How many fine-tunings side by side fill a pass on average, at least 1 and at most all; fewer when their states would
+// take more than 2 GiB. Where the rows of a single step fill it, more would gain nothing. REQUIRES: not empty.
+int64_t SideBySideToFillPasses(const std::vector<Finetuning>& all);
 
 // A kept checkpoint of an epoch.
 struct AdamMoments {

@@ -2,7 +2,10 @@
 #include "train/finetune.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
+
+#include <cmath>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -22,6 +25,7 @@ using torch::Tensor;
 class FinetuneTest : public testing::Test {
  protected:
   FinetuneTest() : weights_(MakeTinyModel(TinyLlamaConfig(), 7)), decoder_(MakeTinyModel(TinyLlamaConfig(), 7)) {
+    at::set_num_threads(1);  // more only slow such small work down on a busy machine
     for (int64_t i = 0; i < 22; ++i) {
       TokenRow row;
       row.tokens = RandomTokens(6 + i % 9, weights_.config.vocab, static_cast<uint64_t>(i));
@@ -171,6 +175,126 @@ TEST_F(FinetuneTest, ADamagedStateIsRefused) {
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kCorrupt);
     EXPECT_NE(error.message().find("state.safetensors"), std::string::npos);
+  }
+}
+
+// Three fine-tunings on rows of their own, of 22, 9 and 5 rows, with seeds of their own.
+class SideBySideTest : public FinetuneTest {
+ protected:
+  SideBySideTest() {
+    options_.dropout = 0.2;
+    options_.checkpoint_every_s = 1e9;
+    options_.max_tokens_per_pass = 70;  // rows of one fine-tuning may lie in two passes, and a pass hold those of three
+  }
+  std::vector<Finetuning> All(const fs::path& directory) const {
+    std::vector<Finetuning> all;
+    for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, 22}, {13, 22}, {2, 7}}) {
+      const auto i = static_cast<int64_t>(all.size());
+      FinetuneJob job{"expert " + std::to_string(i), &decoder_, MakeAdapter(weights_.config, config_, 5),
+                      {rows_.begin() + begin, rows_.begin() + end}, {}, directory / std::to_string(i)};
+      all.push_back({std::move(job), options_});
+      all.back().options.seed = 10 + i;
+    }
+    return all;
+  }
+  std::vector<FinetuneResult> Train(const fs::path& directory, int64_t count) const {
+    return FinetuneSideBySide(All(directory), {"experts", directory, count});
+  }
+};
+
+TEST_F(SideBySideTest, GivesTheAdaptersOfSeparateRuns) {
+  const std::vector<Finetuning> alone = All(temp_ / "alone");
+  for (int64_t count : {1, 2, 3}) {
+    const fs::path directory = temp_ / ("together" + std::to_string(count));
+    const std::vector<FinetuneResult> together = Train(directory, count);
+    ASSERT_EQ(together.size(), 3u);
+    for (size_t i = 0; i < alone.size(); ++i) {
+      const FinetuneResult separate = Finetune(alone[i].job, alone[i].options);
+      const Tensor update = separate.adapter.params - alone[i].job.start.params;
+      // Of what training changed, not of the adapter, most of which is its start.
+      EXPECT_LT(((together[i].adapter.params - separate.adapter.params).norm() / update.norm()).item<double>(), 1e-4);
+      EXPECT_NEAR(together[i].final_loss, separate.final_loss, 1e-5 * separate.final_loss);
+      EXPECT_EQ(together[i].steps, separate.steps);
+      EXPECT_EQ(together[i].tokens, separate.tokens);
+      const std::vector<Json> metrics = Metrics(directory / std::to_string(i)), theirs = Metrics(alone[i].job.directory);
+      ASSERT_EQ(metrics.size(), theirs.size());
+      for (size_t line = 0; line < metrics.size(); ++line) {
+        EXPECT_EQ(metrics[line]["step"], theirs[line]["step"]);
+        EXPECT_EQ(metrics[line].value("rows", Json()), theirs[line].value("rows", Json()));
+      }
+      EXPECT_EQ(LoadCheckpoints(directory / std::to_string(i), weights_.config).size(), 2u);
+    }
+    EXPECT_FALSE(fs::exists(directory / "state.safetensors"));
+  }
+}
+
+TEST_F(SideBySideTest, GoingOnFromAnyStateEndsWithTheSameBytes) {
+  const int64_t count = 2;  // the third begins when the second is done
+  Train(temp_ / "whole", count);
+  for (int64_t stop : {1, 3, 6, 7, 11}) {
+    const fs::path directory = temp_ / ("cut" + std::to_string(stop));
+    std::vector<Finetuning> all = All(directory);
+    all[0].job.keep_going = [stop](int64_t taken) { return taken < stop; };
+    EXPECT_THROW(FinetuneSideBySide(all, {"experts", directory, count}), Error);
+    EXPECT_TRUE(fs::exists(directory / "state.safetensors"));
+    Train(directory, count);
+    for (const char* file : {"0/adapter_model.safetensors", "1/adapter_model.safetensors", "2/adapter_model.safetensors",
+                             "1/checkpoint-1/optimizer.safetensors", "2/checkpoint-2/optimizer.safetensors"}) {
+      EXPECT_EQ(ReadFile(directory / file), ReadFile(temp_ / "whole" / file)) << file << ", stopped after " << stop;
+    }
+    EXPECT_EQ(Metrics(directory / "0").size(), Metrics(temp_ / "whole/0").size());
+    EXPECT_FALSE(fs::exists(directory / "state.safetensors"));
+  }
+}
+
+// Killed after one was marked finished and before the others were: the saved state still holds it.
+TEST_F(SideBySideTest, AKillBetweenTwoMarksLeavesNoTrace) {
+  Train(temp_ / "whole", 3);
+  const fs::path directory = temp_ / "cut";
+  std::vector<Finetuning> all = All(directory);
+  all[0].job.keep_going = [](int64_t taken) { return taken < 8; };  // the others are done, and marked now
+  EXPECT_THROW(FinetuneSideBySide(all, {"experts", directory, 3}), Error);
+  Json manifest = ReadJsonFile(directory / "1/finetune.json");
+  ASSERT_TRUE(manifest.contains("result"));
+  manifest.erase("result");
+  WriteJsonFile(directory / "1/finetune.json", manifest);
+  Train(directory, 3);
+  for (const char* file : {"0/adapter_model.safetensors", "1/adapter_model.safetensors", "2/adapter_model.safetensors"}) {
+    EXPECT_EQ(ReadFile(directory / file), ReadFile(temp_ / "whole" / file)) << file;
+  }
+  EXPECT_EQ(Metrics(directory / "1").size(), Metrics(temp_ / "whole/1").size());
+}
+
+TEST_F(SideBySideTest, AFinishedSetIsNotTrainedAgainAndAnotherStateIsRefused) {
+  const std::vector<FinetuneResult> first = Train(temp_ / "a", 3);
+  const std::vector<FinetuneResult> again = Train(temp_ / "a", 3);
+  EXPECT_TRUE(first[2].adapter.params.equal(again[2].adapter.params));
+
+  std::vector<Finetuning> all = All(temp_ / "b");
+  all[0].job.keep_going = [](int64_t taken) { return taken < 2; };
+  EXPECT_THROW(FinetuneSideBySide(all, {"experts", temp_ / "b", 3}), Error);
+  all.pop_back();
+  all[0].job.keep_going = {};
+  try {
+    FinetuneSideBySide(all, {"experts", temp_ / "b", 3});
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kInvalidInput);
+    EXPECT_NE(error.message().find("state.safetensors"), std::string::npos) << error.message();
+    EXPECT_NE(error.message().find("'2'"), std::string::npos) << error.message();
+  }
+}
+
+TEST_F(SideBySideTest, AsManyAsFillAPass) {
+  std::vector<Finetuning> all = All(temp_ / "a");
+  int64_t tokens = 0;
+  for (const Finetuning& f : all) {
+    for (const TokenRow* row : f.job.rows) tokens += static_cast<int64_t>(row->tokens.size());
+  }
+  const double step = static_cast<double>(tokens) / (6 + 3 + 2);
+  for (const auto& [passes, expected] : {std::pair<double, int64_t>{0.3, 1}, {1.0, 1}, {2.0, 2}, {40, 3}}) {
+    all[0].options.max_tokens_per_pass = std::llround(passes * step);
+    EXPECT_EQ(SideBySideToFillPasses(all), expected) << passes;
   }
 }
 

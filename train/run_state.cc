@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "core/error.h"
 #include "core/safetensors.h"
 #include "lora/tensor_file.h"
 
@@ -10,6 +11,7 @@ namespace elrea {
 namespace {
 
 constexpr const char* kStateFile = "state.safetensors";
+constexpr const char* kFormatVersion = "2";
 
 Json Scalars(const RunState& s) {
   return {{"steps", s.adam.steps},   {"epoch", s.epoch},           {"batch", s.batch},
@@ -17,23 +19,8 @@ Json Scalars(const RunState& s) {
           {"seconds", s.seconds},    {"last_loss", s.last_loss},   {"last_validation_loss", s.last_validation_loss}};
 }
 
-}  // namespace
-
-void SaveRunState(const std::filesystem::path& directory, const RunState& s) {
-  SaveTensors(directory / kStateFile, {{"params", s.params}, {"adam.m", s.adam.m}, {"adam.v", s.adam.v}},
-              {{"format_version", "1"}, {"state", JsonLine(Scalars(s))}});
-}
-
-bool LoadRunState(const std::filesystem::path& directory, RunState& s) {
-  if (!fs::exists(directory / kStateFile)) return false;
-  SafetensorsFile file(directory / kStateFile);
-  VerifySafetensors(file);
-  std::string origin = file.path().string();
-  auto text = file.metadata().find("state");
-  Json j = ParseJson(text == file.metadata().end() ? "" : text->second, origin);
-  s.params = LoadFloat(file, "params");
-  s.adam.m = LoadFloat(file, "adam.m");
-  s.adam.v = LoadFloat(file, "adam.v");
+RunState ParseScalars(const Json& j, const std::string& origin) {
+  RunState s;
   s.adam.steps = JsonField<int64_t>(j, "steps", origin);
   s.epoch = JsonField<int64_t>(j, "epoch", origin);
   s.batch = JsonField<int64_t>(j, "batch", origin);
@@ -43,10 +30,43 @@ bool LoadRunState(const std::filesystem::path& directory, RunState& s) {
   s.seconds = JsonField<double>(j, "seconds", origin);
   s.last_loss = JsonField<double>(j, "last_loss", origin);
   s.last_validation_loss = JsonField<double>(j, "last_validation_loss", origin);
-  return true;
+  return s;
 }
 
-void RemoveRunState(const std::filesystem::path& directory) { fs::remove(directory / kStateFile); }
+}  // namespace
+
+void SaveRunStates(const std::filesystem::path& directory, const std::map<std::string, const RunState*>& states) {
+  std::vector<std::pair<std::string, torch::Tensor>> tensors;
+  Json scalars = Json::object();
+  for (const auto& [name, s] : states) {
+    tensors.insert(tensors.end(), {{name + "/params", s->params}, {name + "/adam.m", s->adam.m}, {name + "/adam.v", s->adam.v}});
+    scalars[name] = Scalars(*s);
+  }
+  SaveTensors(directory / kStateFile, tensors, {{"format_version", kFormatVersion}, {"state", JsonLine(scalars)}});
+}
+
+std::map<std::string, RunState> LoadRunStates(const std::filesystem::path& directory) {
+  std::map<std::string, RunState> states;
+  if (!fs::exists(directory / kStateFile)) return states;
+  SafetensorsFile file(directory / kStateFile);
+  VerifySafetensors(file);
+  std::string origin = file.path().string();
+  auto version = file.metadata().find("format_version"), text = file.metadata().find("state");
+  if (version == file.metadata().end() || version->second != kFormatVersion) {
+    throw Error(ErrorKind::kInvalidInput,
+                origin + ": not of format_version " + kFormatVersion + ". Go on with the elrea that wrote it, or delete it");
+  }
+  Json scalars = ParseJson(text == file.metadata().end() ? "" : text->second, origin);
+  for (const auto& [name, j] : scalars.items()) {
+    RunState& s = states[name] = ParseScalars(j, origin);
+    s.params = LoadFloat(file, name + "/params");
+    s.adam.m = LoadFloat(file, name + "/adam.m");
+    s.adam.v = LoadFloat(file, name + "/adam.v");
+  }
+  return states;
+}
+
+void RemoveRunStates(const std::filesystem::path& directory) { fs::remove(directory / kStateFile); }
 
 void TruncateMetrics(const std::filesystem::path& path, int64_t last_step) {
   if (!fs::exists(path)) return;

@@ -1,8 +1,9 @@
-// What a killed fine-tuning run needs to go on: parameters, moments, position and sums, in one atomic file; and the
-// manifest that says which job a directory belongs to.
+// What killed fine-tunings need to go on: parameters, moments, positions and sums of all that are under way side by
+// side, in one atomic file, so that they go on from the same moment.
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 
 #include "core/json.h"
@@ -22,10 +23,11 @@ struct RunState {
   double last_loss = 0, last_validation_loss = -1;  // of the last finished epoch
 };
 
-void SaveRunState(const std::filesystem::path& directory, const RunState& state);
-// False when there is none. kCorrupt.
-bool LoadRunState(const std::filesystem::path& directory, RunState& state);
-void RemoveRunState(const std::filesystem::path& directory);
+// state.safetensors in `directory`, by name of the fine-tuning.
+void SaveRunStates(const std::filesystem::path& directory, const std::map<std::string, const RunState*>& states);
+// Empty when there is no file. kCorrupt; kInvalidInput for another version's file.
+std::map<std::string, RunState> LoadRunStates(const std::filesystem::path& directory);
+void RemoveRunStates(const std::filesystem::path& directory);
 
 // Keeps metrics.jsonl in step with the state: drops lines whose "step" is beyond it.
 void TruncateMetrics(const std::filesystem::path& path, int64_t last_step);
