@@ -2,15 +2,49 @@
 
 #include <ATen/ATen.h>
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cmath>
 
+#include "core/error.h"
 #include "core/rng.h"
 
 namespace elrea {
 
 using torch::Tensor;
 
-const std::vector<Projection>& GroupMembers(LinearGroup group) {
+void CompleteTargets(std::array<bool, kNumProjections>& targets) {
+  const auto join = [&](Projection whole, std::initializer_list<Projection> parts) {
+    const auto at = [&](Projection p) -> bool& { return targets[static_cast<size_t>(p)]; };
+    const bool all = std::all_of(parts.begin(), parts.end(), at);
+    if (at(whole)) {
+      for (Projection p : parts) at(p) = true;
+    }
+    at(whole) = at(whole) || all;
+  };
+  join(Projection::kQkv, {Projection::kQ, Projection::kK, Projection::kV});
+  join(Projection::kGateUp, {Projection::kGate, Projection::kUp});
+}
+
+namespace {
+
+void RefuseParts(bool fused, const AdapterConfig& adapter, Projection whole, std::initializer_list<Projection> parts) {
+  if (!fused || adapter.Targets(whole)) return;
+  for (Projection p : parts) {
+    if (!adapter.Targets(p)) continue;
+    throw Error(ErrorKind::kInvalidInput,
+                fmt::format("an adapter of {} alone does not fit this backbone, which stores it in {}; adapt {}",
+                            ProjectionName(p), ProjectionName(whole), ProjectionName(whole)));
+  }
+}
+
+}  // namespace
+
+const std::vector<Projection>& GroupMembers(const ModelConfig& c, LinearGroup group) {
+  static const std::vector<Projection> kFusedQkv = {Projection::kQkv}, kFusedGateUp = {Projection::kGateUp};
+  if (group == LinearGroup::kQkv && c.fused_qkv) return kFusedQkv;
+  if (group == LinearGroup::kGateUp && c.fused_gate_up) return kFusedGateUp;
   static const std::vector<Projection> kMembers[] = {{Projection::kQ, Projection::kK, Projection::kV},
                                                      {Projection::kO},
                                                      {Projection::kGate, Projection::kUp},
@@ -30,17 +64,21 @@ int64_t ProjectionOut(const ModelConfig& c, Projection projection) {
     case Projection::kV: return c.kv_heads * c.head_dim;
     case Projection::kGate:
     case Projection::kUp: return c.ffn;
+    case Projection::kQkv: return (c.heads + 2 * c.kv_heads) * c.head_dim;
+    case Projection::kGateUp: return 2 * c.ffn;
     default: return c.dim;
   }
 }
 
 AdapterLayout::AdapterLayout(const ModelConfig& model, const AdapterConfig& adapter) : rank_(adapter.rank) {
+  RefuseParts(model.fused_qkv, adapter, Projection::kQkv, {Projection::kQ, Projection::kK, Projection::kV});
+  RefuseParts(model.fused_gate_up, adapter, Projection::kGateUp, {Projection::kGate, Projection::kUp});
   groups_.resize(model.layers);
   for (auto& layer : groups_) {
     for (int g = 0; g < kNumLinearGroups; ++g) {
       Group& group = layer[g];
       int64_t out_first = 0;
-      for (Projection p : GroupMembers(static_cast<LinearGroup>(g))) {
+      for (Projection p : GroupMembers(model, static_cast<LinearGroup>(g))) {
         int64_t out = ProjectionOut(model, p);
         if (adapter.Targets(p)) group.slots.push_back({p, ProjectionIn(model, p), out, out_first, 0});
         out_first += out;

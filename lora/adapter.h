@@ -17,14 +17,18 @@ namespace elrea {
 struct AdapterConfig {
   int64_t rank = 8;
   double alpha = 32;
-  std::array<bool, 7> targets = {true, true, true, true, true, true, true};  // by Projection
+  // By Projection. kQkv says the same as kQ, kK and kV together, kGateUp as kGate and kUp (CompleteTargets).
+  std::array<bool, kNumProjections> targets = {true, true, true, true, true, true, true, true, true};
   double scale() const { return alpha / static_cast<double>(rank); }
   bool Targets(Projection p) const { return targets[static_cast<int>(p)]; }
   bool operator==(const AdapterConfig&) const = default;
 };
 
-// The members of a group, and the width of each projection's input and output.
-const std::vector<Projection>& GroupMembers(LinearGroup group);
+// Sets the projections that are several in one where all of those are set, and those where it is.
+void CompleteTargets(std::array<bool, kNumProjections>& targets);
+
+// The members of a group in a backbone, and the width of each projection's input and output.
+const std::vector<Projection>& GroupMembers(const ModelConfig& config, LinearGroup group);
 int64_t ProjectionIn(const ModelConfig& config, Projection projection);
 int64_t ProjectionOut(const ModelConfig& config, Projection projection);
 
@@ -32,6 +36,7 @@ int64_t ProjectionOut(const ModelConfig& config, Projection projection);
 // matrices of a group are therefore one matrix [members * rank, in]. Const-shareable.
 class AdapterLayout {
  public:
+  // kInvalidInput when the adapter has a part only of what the backbone stores as one matrix.
   AdapterLayout(const ModelConfig& model, const AdapterConfig& adapter);
 
   struct Slot {

@@ -19,7 +19,8 @@ using torch::Tensor;
 namespace {
 
 std::string ModuleName(int64_t layer, Projection p) {
-  bool attention = p == Projection::kQ || p == Projection::kK || p == Projection::kV || p == Projection::kO;
+  bool attention = p == Projection::kQ || p == Projection::kK || p == Projection::kV || p == Projection::kO ||
+                   p == Projection::kQkv;
   return fmt::format("base_model.model.model.layers.{}.{}.{}", layer, attention ? "self_attn" : "mlp",
                      ProjectionName(p));
 }
@@ -55,9 +56,10 @@ AdapterConfig ReadConfig(const fs::path& path) {
 }
 
 // Which projections the file adapts, from its tensor names; every layer must have the same ones.
-std::array<bool, 7> FindTargets(const SafetensorsFile& file) {
-  std::array<bool, 7> targets{};
+std::array<bool, kNumProjections> FindTargets(const SafetensorsFile& file) {
+  std::array<bool, kNumProjections> targets{};
   for (Projection p : kAllProjections) targets[static_cast<int>(p)] = file.Contains(ModuleName(0, p) + ".lora_A.weight");
+  CompleteTargets(targets);
   return targets;
 }
 
@@ -94,8 +96,10 @@ void SaveAdapter(const std::filesystem::path& directory, const Adapter& adapter,
   SaveTensors(directory / "adapter_model.safetensors", tensors,
               {{"format", "pt"}, {"elrea.base_fingerprint", adapter.base_fingerprint}});
   std::vector<std::string> modules;
-  for (Projection p : kAllProjections) {
-    if (adapter.config.Targets(p)) modules.push_back(ProjectionName(p));
+  for (int g = 0; g < kNumLinearGroups; ++g) {
+    for (Projection p : GroupMembers(model, static_cast<LinearGroup>(g))) {
+      if (adapter.config.Targets(p)) modules.push_back(ProjectionName(p));
+    }
   }
   WriteJsonFile(directory / "adapter_config.json", Json{{"peft_type", "LORA"},
                                                         {"task_type", "CAUSAL_LM"},

@@ -39,6 +39,33 @@ ModelConfig SmallUncapped() {
   return c;
 }
 
+ModelConfig SmallBiased() {
+  ModelConfig c = SmallLlama();
+  c.qkv_bias = c.o_bias = c.mlp_bias = true;
+  return c;
+}
+ModelConfig SmallGemma2() {
+  ModelConfig c = SmallGemma3();
+  c.family = "gemma2";
+  c.qk_norm = false;
+  c.rope_theta_local = 0;
+  c.attn_logit_softcap = 2;
+  return c;
+}
+ModelConfig SmallPhi3() {
+  ModelConfig c = SmallLlama();
+  c.family = "phi3";
+  c.fused_qkv = c.fused_gate_up = true;
+  return c;
+}
+ModelConfig SmallSmolLM3() {
+  ModelConfig c = SmallLlama();
+  c.family = "smollm3";
+  c.layers = 4;
+  c.layer_skips_rope = {false, false, false, true};
+  return c;
+}
+
 class DecodeEngineTest : public testing::TestWithParam<ModelConfig (*)()> {
  protected:
   void SetUp() override {
@@ -48,12 +75,11 @@ class DecodeEngineTest : public testing::TestWithParam<ModelConfig (*)()> {
     ModelWeights model = MakeTinyModel(GetParam()(), 7);
     GgufBuilder gguf = MakeGguf(model);
     uint64_t seed = 0;
-    for (const TensorSlot& slot : ListTensors(model)) {
-      if (slot.is_norm) continue;
+    for (const auto& [slot, tensor] : StoredTensors(ListTensors(model))) {
+      if (slot.is_vector()) continue;
       const GgmlType type = kTypes[seed % 5];
-      gguf.AddTensor(
-          slot.gguf_name, type, slot.shape,
-          RandomBlocks(type, slot.shape[0] * slot.shape[1], seed++, 1.7 / std::sqrt(slot.shape[1])));
+      gguf.AddTensor(slot.gguf_name, type, slot.stored_shape(),
+                     RandomBlocks(type, tensor.numel(), seed++, 1.7 / std::sqrt(slot.shape[1])));
     }
     gguf.Write(folder_ / "model.gguf");
     std::string why_not;
@@ -188,7 +214,8 @@ TEST_P(DecodeEngineTest, TheContextEndsInAnErrorAndCachesAreLeftAlone) {
   EXPECT_EQ(r.caches[0]->length(), before);
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, DecodeEngineTest, testing::Values(SmallLlama, SmallGemma3, SmallUncapped));
+INSTANTIATE_TEST_SUITE_P(Families, DecodeEngineTest, testing::Values(SmallLlama, SmallGemma3, SmallUncapped, SmallBiased, SmallGemma2, SmallPhi3,
+                                         SmallSmolLM3));
 
 TEST(PackedWeights, SaysWhatCannotBePacked) {
   const TempDir folder;

@@ -69,7 +69,7 @@ class Twin {
     const LayerWeights& l = w_.layers[layer];
     bool slides = !c_.layer_is_sliding.empty() && c_.layer_is_sliding[layer];
     double base = slides && c_.rope_theta_local > 0 ? c_.rope_theta_local : c_.rope_theta;
-    double linear = slides && c_.rope_theta_local > 0 ? 1.0 : c_.rope_scale_linear;
+    double linear = slides && c_.rope_theta_local > 0 ? 1.0 : c_.rope_scaling.factor;
     Tensor q = Linear(layer, Projection::kQ, l.q, x), k = Linear(layer, Projection::kK, l.k, x);
     Tensor v = Linear(layer, Projection::kV, l.v, x);
     int64_t seq = x.size(0), d = c_.head_dim;

@@ -4,6 +4,8 @@
 //
 //   S = scale Q K^T (masked), P = softmax(S), O = P V
 //   dV = P^T dO,  dS = P (dO V^T - rowsum(dO O)),  dQ = scale dS K,  dK = scale dS^T Q
+//
+// With a soft-cap S = cap tanh(scale Q K^T / cap), and dS is multiplied by 1 - (S / cap)^2.
 #include "model/attention.h"
 
 #include <ATen/ATen.h>
@@ -48,8 +50,8 @@ int64_t FirstVisible(const AttentionShape& s, int64_t position) {
 }
 
 // scores [group * length, keys] f32 of absolute key positions key_begin.. become probabilities; query i of the block
-// is at first_position + i.
-void MaskAndSoftmax(const AttentionShape& s, Tensor& scores, int64_t length, int64_t first_position,
+// is at first_position + i. `scale` is still to be applied.
+void MaskAndSoftmax(const AttentionShape& s, double scale, Tensor& scores, int64_t length, int64_t first_position,
                     int64_t key_begin) {
   if (!scores.is_cpu()) {
     auto options = scores.options().dtype(torch::kLong);
@@ -57,7 +59,7 @@ void MaskAndSoftmax(const AttentionShape& s, Tensor& scores, int64_t length, int
     Tensor key = torch::arange(scores.size(1), options).unsqueeze(0) + key_begin;
     Tensor hidden = key > query;
     if (s.window > 0) hidden = hidden | (key <= query - s.window);
-    scores = torch::softmax((scores * s.scale).masked_fill(hidden, -INFINITY), -1);
+    scores = torch::softmax((scores * scale).masked_fill(hidden, -INFINITY), -1);
     return;
   }
   float* data = scores.data_ptr<float>();
@@ -65,7 +67,7 @@ void MaskAndSoftmax(const AttentionShape& s, Tensor& scores, int64_t length, int
   for (int64_t row = 0; row < scores.size(0); ++row) {
     int64_t position = first_position + row % length;
     SoftmaxRow(data + row * keys, keys, FirstVisible(s, position) - key_begin, position + 1 - key_begin,
-               static_cast<float>(s.scale));
+               static_cast<float>(scale));
   }
 }
 
@@ -79,9 +81,17 @@ Block MakeBlock(const AttentionShape& s, int64_t begin, int64_t length, int64_t 
   return {begin, length, key_begin, past + begin + length - key_begin};
 }
 
-Tensor BlockProbabilities(const AttentionShape& s, const Block& b, const Tensor& q, const Tensor& keys, int64_t past) {
+// With `slope` and a soft-cap, also the cap's derivative at each score.
+Tensor BlockProbabilities(const AttentionShape& s, const Block& b, const Tensor& q, const Tensor& keys, int64_t past,
+                          Tensor* slope = nullptr) {
   Tensor scores = at::mm(q, keys.narrow(0, b.key_begin, b.num_keys).t());  // [group * length, num_keys]
-  MaskAndSoftmax(s, scores, b.length, past + b.begin, b.key_begin);
+  double scale = s.scale;
+  if (s.softcap > 0) {
+    scores.mul_(s.scale / s.softcap).tanh_();
+    if (slope) *slope = 1 - scores.square();
+    scale = s.softcap;
+  }
+  MaskAndSoftmax(s, scale, scores, b.length, past + b.begin, b.key_begin);
   return scores;
 }
 
@@ -113,10 +123,11 @@ void BackwardTask(const AttentionShape& s, const SegmentGrad& g, int64_t kv_head
     Tensor q = GatherQueries(s, g.qkv.narrow(0, b.begin, b.length), kv_head);
     Tensor o = GatherQueries(s, g.out.narrow(0, b.begin, b.length), kv_head);
     Tensor grad_o = GatherQueries(s, g.grad_out.narrow(0, b.begin, b.length), kv_head);
-    Tensor p = BlockProbabilities(s, b, q, k, /*past=*/0);
+    Tensor slope, p = BlockProbabilities(s, b, q, k, /*past=*/0, &slope);
     grad_v.narrow(0, b.key_begin, b.num_keys).addmm_(p.t(), grad_o);
     Tensor grad_s = at::mm(grad_o, v.narrow(0, b.key_begin, b.num_keys).t());
     grad_s.sub_((grad_o * o).sum(1, /*keepdim=*/true)).mul_(p).mul_(s.scale);
+    if (slope.defined()) grad_s.mul_(slope);
     grad_k.narrow(0, b.key_begin, b.num_keys).addmm_(grad_s.t(), q);
     Tensor grad_q = at::mm(grad_s, k.narrow(0, b.key_begin, b.num_keys));
     ScatterQueries(s, grad_q, kv_head, g.grad_qkv.narrow(0, b.begin, b.length));
@@ -149,7 +160,7 @@ void AppendToCaches(const AttentionShape& s, const PackedBatch& batch, int64_t l
 
 AttentionShape LayerAttention(const ModelConfig& c, int64_t layer) {
   bool slides = !c.layer_is_sliding.empty() && c.layer_is_sliding[layer];
-  return {c.heads, c.kv_heads, c.head_dim, c.attention_scale, slides ? c.sliding_window : 0};
+  return {c.heads, c.kv_heads, c.head_dim, c.attention_scale, slides ? c.sliding_window : 0, c.attn_logit_softcap};
 }
 
 void Attention(const AttentionShape& s, const PackedBatch& batch, int64_t layer, const Tensor& qkv, Tensor& out) {

@@ -15,6 +15,7 @@ struct AttentionShape {
   int64_t heads, kv_heads, head_dim;
   double scale;    // multiplies q.k
   int64_t window;  // 0 = all earlier positions; else a position sees itself and window - 1 before it
+  double softcap = 0;  // scores become softcap tanh(scale q.k / softcap); 0 = as they are
 };
 AttentionShape LayerAttention(const ModelConfig& config, int64_t layer);
 

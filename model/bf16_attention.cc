@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "model/bf16_products.h"
+#include "model/decode_attention.h"
 #include "model/simd.h"
 
 namespace elrea {
@@ -34,7 +35,7 @@ HeadRows Head(const Tensor& rows, int64_t column) { return {rows.data_ptr<BFloat
 // Buffers of one thread, kept between tasks.
 struct Scratch {
   std::vector<BFloat16> keys_t, values, values_t, keys, p, grad_s, packed, turned;
-  std::vector<float> scores, grad_p, out, grad_k_t, grad_v_t;
+  std::vector<float> scores, slope, grad_p, out, grad_k_t, grad_v_t;
 };
 Scratch& ThreadScratch() {
   thread_local Scratch scratch;
@@ -52,7 +53,7 @@ Visible VisibleKeys(const AttentionShape& s, int64_t first_position, int64_t len
 }
 
 // scores [visible.size()] of the query at `position` become probabilities, zero where it cannot see.
-void Softmax(const AttentionShape& s, float* scores, Visible visible, int64_t position, BFloat16* p) {
+void Softmax(const AttentionShape& s, float scale, float* scores, Visible visible, int64_t position, BFloat16* p) {
   const int64_t first = s.window > 0 ? std::max<int64_t>(0, position - s.window + 1) : 0;
   const int64_t begin = std::max<int64_t>(0, first - visible.begin), end = position + 1 - visible.begin;
   std::fill(scores, scores + begin, -INFINITY);
@@ -64,7 +65,7 @@ void Softmax(const AttentionShape& s, float* scores, Visible visible, int64_t po
   }
   const float top = simd::Max(best);
   for (int64_t i = 0; i < visible.size(); i += kLanes) {
-    Vec v = Load(scores + i), e = simd::Exp((v - top) * static_cast<float>(s.scale));
+    Vec v = Load(scores + i), e = simd::Exp((v - top) * scale);
     e = v > -1e37f ? e : Vec{};
     total += e;
     Store(scores + i, e);
@@ -73,7 +74,18 @@ void Softmax(const AttentionShape& s, float* scores, Visible visible, int64_t po
   for (int64_t i = 0; i < visible.size(); i += kLanes) Store(p + i, Load(scores + i) * inverse);
 }
 
-// Probabilities [length, visible.size()] bf16 of queries first.. of one head; keys packed transposed.
+// scores, `size` of them, become cap tanh(scale * score / cap); slope receives the derivative 1 - (score / cap)^2.
+void Softcap(const AttentionShape& s, float* scores, int64_t size, float* slope) {
+  const auto cap = static_cast<float>(s.softcap);
+  SoftcapScores(scores, size, static_cast<float>(s.scale), cap);
+  for (int64_t i = 0; i < size; i += kLanes) {
+    const Vec t = Load(scores + i) * (1 / cap);
+    Store(slope + i, 1.0f - t * t);
+  }
+}
+
+// Probabilities [length, visible.size()] bf16 of queries first.. of one head; keys packed transposed. With a soft-cap,
+// scratch.slope holds its derivative at each score.
 BFloat16* Probabilities(const AttentionShape& s, HeadRows q, int64_t length, int64_t first_position, Visible visible,
                         PackedOperand keys_t, Scratch& scratch) {
   const int64_t n = visible.size();
@@ -81,7 +93,10 @@ BFloat16* Probabilities(const AttentionShape& s, HeadRows q, int64_t length, int
   BFloat16* p = Sized(scratch.p, length * n);
   MultiplyPacked(q.data, q.stride, length, s.head_dim / 2, {keys_t.data + 2 * visible.begin, keys_t.width}, n, scores, n,
                  /*accumulate=*/false);
-  for (int64_t i = 0; i < length; ++i) Softmax(s, scores + i * n, visible, first_position + i, p + i * n);
+  const bool capped = s.softcap > 0;
+  if (capped) Softcap(s, scores, length * n, Sized(scratch.slope, length * n));
+  const float scale = capped ? 1.0f : static_cast<float>(s.scale);
+  for (int64_t i = 0; i < length; ++i) Softmax(s, scale, scores + i * n, visible, first_position + i, p + i * n);
   return p;
 }
 
@@ -109,15 +124,16 @@ void AddTransposedProduct(HeadRows rows, int64_t length, int64_t head_dim, const
   MultiplyPacked(turned, kBlock, head_dim, pairs, {packed, n}, n, sum_t + visible.begin, width, /*accumulate=*/true);
 }
 
-// grad_s = scale p (grad_p - rowsum(grad_o o)), in bf16.
+// grad_s = scale p (grad_p - rowsum(grad_o o)), times the slope of a soft-cap (null: none), in bf16.
 void ScoreGradient(const AttentionShape& s, const BFloat16* p, const float* grad_p, HeadRows o, HeadRows grad_o,
-                   int64_t length, int64_t n, BFloat16* grad_s) {
+                   int64_t length, int64_t n, const float* slope, BFloat16* grad_s) {
   for (int64_t i = 0; i < length; ++i) {
     Vec dot = Splat(0);
     for (int64_t d = 0; d < s.head_dim; d += kLanes) dot += Load(o.row(i) + d) * Load(grad_o.row(i) + d);
     const float delta = simd::Sum(dot), scale = static_cast<float>(s.scale);
     for (int64_t j = i * n; j < (i + 1) * n; j += kLanes) {
-      Store(grad_s + j, Load(p + j) * (Load(grad_p + j) - delta) * scale);
+      const Vec through = slope == nullptr ? Splat(scale) : Load(slope + j) * scale;
+      Store(grad_s + j, Load(p + j) * (Load(grad_p + j) - delta) * through);
     }
   }
 }
@@ -189,7 +205,7 @@ void AttendBackwardBf16(const AttentionShape& s, const Tensor& qkv, const Tensor
       AddTransposedProduct(grad_o, length, dim, p, visible, grad_v_t, width, scratch);
       MultiplyPacked(grad_o.data, grad_o.stride, length, dim / 2, {values_t.data + 2 * visible.begin, width}, n, grad_p, n,
                      /*accumulate=*/false);
-      ScoreGradient(s, p, grad_p, o, grad_o, length, n, grad_s);
+      ScoreGradient(s, p, grad_p, o, grad_o, length, n, s.softcap > 0 ? scratch.slope.data() : nullptr, grad_s);
       AddTransposedProduct(q, length, dim, grad_s, visible, grad_k_t, width, scratch);
       MultiplyPacked(grad_s, n, length, n / 2, {keys + visible.begin * dim, dim}, dim, grad_q, dim,
                      /*accumulate=*/false);

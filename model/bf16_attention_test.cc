@@ -65,7 +65,8 @@ TEST_P(Bf16AttentionTest, ContinuesACache) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes, Bf16AttentionTest,
                          testing::Values(AttentionShape{9, 3, 64, 0.125, 0}, AttentionShape{4, 1, 32, 0.2, 5},
-                                         AttentionShape{4, 2, 16, 0.25, 70}));
+                                         AttentionShape{4, 2, 16, 0.25, 70}, AttentionShape{4, 2, 32, 0.2, 0, 1.5},
+                                         AttentionShape{4, 1, 16, 0.25, 40, 0.8}));
 
 TEST(Bf16Products, AgreeWithTheLibraryForOddSizes) {
   for (const auto [m, k, n] : {std::array<int64_t, 3>{1, 2, 16}, {7, 10, 48}, {13, 64, 80}, {5, 7, 160}}) {

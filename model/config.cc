@@ -14,7 +14,6 @@ namespace {
 // Bounds far above any real model, so that products of sizes cannot overflow and a damaged header asks for no
 // absurd memory.
 constexpr int64_t kMaxSize = int64_t{1} << 24;
-constexpr int64_t kMaxLayers = 4096;
 
 const char* ActivationName(Activation activation) {
   return activation == Activation::kSilu ? "silu" : "gelu_tanh";
@@ -27,7 +26,7 @@ void CheckSizes(const ModelConfig& c, std::vector<std::string>& faults) {
   };
   size("vocab", c.vocab, kMaxSize);
   size("dim", c.dim, kMaxSize);
-  size("layers", c.layers, kMaxLayers);
+  size("layers", c.layers, kMaxModelLayers);
   size("heads", c.heads, kMaxSize);
   size("kv_heads", c.kv_heads, kMaxSize);
   size("head_dim", c.head_dim, kMaxSize);
@@ -51,11 +50,48 @@ void CheckNumbers(const ModelConfig& c, std::vector<std::string>& faults) {
   };
   positive("norm_eps", c.norm_eps);
   positive("rope_theta", c.rope_theta);
-  positive("rope_scale_linear", c.rope_scale_linear);
   positive("attention_scale", c.attention_scale);
   positive("embedding_scale", c.embedding_scale);
   not_negative("rope_theta_local", c.rope_theta_local);
+  not_negative("attn_logit_softcap", c.attn_logit_softcap);
   not_negative("final_logit_softcap", c.final_logit_softcap);
+}
+
+void CheckRope(const ModelConfig& c, std::vector<std::string>& faults) {
+  using Kind = RopeScaling::Kind;
+  const RopeScaling& r = c.rope_scaling;
+  const auto positive = [&](const char* name, double value) {
+    if (!std::isfinite(value) || value <= 0)
+      faults.push_back(fmt::format("the rope scaling's {} is {}, not above 0", name, value));
+  };
+  positive("factor", r.factor);
+  positive("attention_factor", r.attention_factor);
+  if (r.kind == Kind::kLlama3 || r.kind == Kind::kYarn) {
+    positive("original context", static_cast<double>(r.original_context));
+  }
+  if (r.kind == Kind::kLlama3) {
+    positive("low_freq_factor", r.low_freq_factor);
+    positive("high_freq_factor - low_freq_factor", r.high_freq_factor - r.low_freq_factor);
+  }
+  if (r.kind == Kind::kYarn) {
+    positive("beta_slow", r.beta_slow);
+    positive("beta_fast", r.beta_fast);
+    if (c.rope_theta == 1) faults.push_back("rope_theta is 1, with which yarn has no dimensions to choose from");
+  }
+  if (r.kind == Kind::kFactors) {
+    if (2 * std::ssize(r.factors) != c.head_dim) {
+      faults.push_back(fmt::format("there are {} rope factors, not head_dim / 2 = {}", r.factors.size(), c.head_dim / 2));
+    }
+    for (const double factor : r.factors) {
+      if (std::isfinite(factor) && factor > 0) continue;
+      faults.push_back(fmt::format("a rope factor is {}, not above 0", factor));
+      break;
+    }
+  }
+  if (!c.layer_skips_rope.empty() && std::ssize(c.layer_skips_rope) != c.layers) {
+    faults.push_back(fmt::format("there are {} layers, but for {} it is said whether they rotate", c.layers,
+                                 c.layer_skips_rope.size()));
+  }
 }
 
 void CheckSliding(const ModelConfig& c, std::vector<std::string>& faults) {
@@ -76,6 +112,7 @@ void ModelConfig::Validate(const std::string& origin) const {
   std::vector<std::string> faults;
   CheckSizes(*this, faults);
   CheckNumbers(*this, faults);
+  CheckRope(*this, faults);
   CheckSliding(*this, faults);
   if (faults.empty()) return;
   throw Error(
@@ -85,16 +122,55 @@ void ModelConfig::Validate(const std::string& origin) const {
                   origin, Join(faults, "; ")));
 }
 
-std::vector<bool> SlidingLayers(int64_t layers, int64_t pattern, const std::string& origin) {
-  if (pattern < 1) {
-    throw Error(
-        ErrorKind::kInvalidInput,
-        fmt::format("{}: the sliding-window pattern is {}, not at least 1; correct it", origin, pattern));
+namespace {
+
+// True for all but every `interval`-th layer.
+std::vector<bool> AllButEvery(int64_t layers, int64_t interval, const char* what, const std::string& origin) {
+  if (interval < 1) {
+    throw Error(ErrorKind::kInvalidInput,
+                fmt::format("{}: the {} is {}, not at least 1; correct it", origin, what, interval));
   }
-  std::vector<bool> sliding;
-  if (layers > kMaxLayers) return sliding;
-  for (int64_t i = 0; i < layers; ++i) sliding.push_back((i + 1) % pattern != 0);
-  return sliding;
+  std::vector<bool> chosen;
+  if (layers > kMaxModelLayers) return chosen;
+  for (int64_t i = 0; i < layers; ++i) chosen.push_back((i + 1) % interval != 0);
+  return chosen;
+}
+
+}  // namespace
+
+std::vector<bool> SlidingLayers(int64_t layers, int64_t pattern, const std::string& origin) {
+  return AllButEvery(layers, pattern, "sliding-window pattern", origin);
+}
+
+std::vector<bool> NopeLayers(int64_t layers, int64_t interval, const std::string& origin) {
+  std::vector<bool> skips = AllButEvery(layers, interval, "interval of layers without rotary embedding", origin);
+  skips.flip();
+  return skips;
+}
+
+Json RopeScaling::ToJson() const {
+  switch (kind) {
+    case Kind::kNone:
+      return Json{{"type", "none"}};
+    case Kind::kLinear:
+      return Json{{"type", "linear"}, {"factor", factor}};
+    case Kind::kLlama3:
+      return Json{{"type", "llama3"},
+                  {"factor", factor},
+                  {"low_freq_factor", low_freq_factor},
+                  {"high_freq_factor", high_freq_factor},
+                  {"original_context", original_context}};
+    case Kind::kYarn:
+      return Json{{"type", "yarn"},
+                  {"factor", factor},
+                  {"attention_factor", attention_factor},
+                  {"beta_fast", beta_fast},
+                  {"beta_slow", beta_slow},
+                  {"truncate", truncate},
+                  {"original_context", original_context}};
+    default:
+      return Json{{"type", "factors"}, {"factors", factors}, {"attention_factor", attention_factor}};
+  }
 }
 
 Json ModelConfig::ToJson() const {
@@ -110,16 +186,23 @@ Json ModelConfig::ToJson() const {
               {"norm_eps", norm_eps},
               {"rope_theta", rope_theta},
               {"rope_theta_local", rope_theta_local},
-              {"rope_scale_linear", rope_scale_linear},
+              {"rope_scaling", rope_scaling.ToJson()},
+              {"layer_skips_rope", layer_skips_rope},
               {"sliding_window", sliding_window},
               {"layer_is_sliding", layer_is_sliding},
               {"attention_scale", attention_scale},
               {"embedding_scale", embedding_scale},
+              {"attn_logit_softcap", attn_logit_softcap},
               {"final_logit_softcap", final_logit_softcap},
               {"activation", ActivationName(activation)},
               {"norm_adds_one", norm_adds_one},
               {"qk_norm", qk_norm},
               {"post_norms", post_norms},
+              {"qkv_bias", qkv_bias},
+              {"o_bias", o_bias},
+              {"mlp_bias", mlp_bias},
+              {"fused_qkv", fused_qkv},
+              {"fused_gate_up", fused_gate_up},
               {"tied_embeddings", tied_embeddings}};
 }
 

@@ -1,29 +1,20 @@
 // ModelConfig from a Hugging Face config.json. A key left out or null has the value transformers gives it; a
-// key that would change the numbers in a way the decoder does not know is refused by name. Source:
-// transformers' LlamaConfig and Gemma3TextConfig, in the spellings of its versions 4 and 5.
+// key that is not known is refused by name. Source: transformers' configuration classes of the families, in the
+// spellings of its versions 4 and 5.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
 #include "core/text.h"
 #include "model/config.h"
+#include "model/config_hf_keys.h"
+#include "model/config_hf_rope.h"
 #include "model/family.h"
 
 namespace elrea {
 namespace {
-
-[[noreturn]] void Refuse(const std::string& origin, const std::string& key, const std::string& value,
-                         const std::string& supported) {
-  throw Error(ErrorKind::kInvalidInput,
-              fmt::format("{}: \"{}\" is {}, which is not supported; use a model with {}", origin, key, value,
-                          supported));
-}
-
-bool IsSet(const Json& config, const char* key) {
-  const auto it = config.find(key);
-  return it != config.end() && !it->is_null();
-}
 
 // architectures[0], or else the one whose model_type it is.
 const Family& FindFamily(const Json& config, const std::string& origin) {
@@ -45,9 +36,9 @@ const Family& FindFamily(const Json& config, const std::string& origin) {
     }
     return family;
   }
-  Refuse(origin, architectures.empty() ? "model_type" : "architectures",
-         "\"" + (architectures.empty() ? model_type : architectures[0]) + "\"",
-         "one of the architectures " + Join(known, ", "));
+  RefuseConfigValue(origin, architectures.empty() ? "model_type" : "architectures",
+                    "\"" + (architectures.empty() ? model_type : architectures[0]) + "\"",
+                    "one of the architectures " + Join(known, ", "));
 }
 
 void ReadSizes(const Json& config, const std::string& origin, const Family& family, ModelConfig& c) {
@@ -61,7 +52,7 @@ void ReadSizes(const Json& config, const std::string& origin, const Family& fami
   const int64_t split_dim = c.heads > 0 ? c.dim / c.heads : 0;
   c.head_dim =
       JsonFieldOr<int64_t>(config, "head_dim", family.hf_head_dim ? family.hf_head_dim : split_dim, origin);
-  if (!IsSet(config, "head_dim") && !family.hf_head_dim && c.heads > 0 && c.dim % c.heads != 0) {
+  if (!IsSetInConfig(config, "head_dim") && !family.hf_head_dim && c.heads > 0 && c.dim % c.heads != 0) {
     throw Error(
         ErrorKind::kInvalidInput,
         fmt::format("{}: hidden_size ({}) is no multiple of num_attention_heads ({}), and head_dim is not "
@@ -70,99 +61,121 @@ void ReadSizes(const Json& config, const std::string& origin, const Family& fami
   }
 }
 
-// One rope description: {"rope_type": "linear", "factor": 8, "rope_theta": 1e6}; version 4 called it "type".
-void ReadRopeOf(const Json& rope, const std::string& origin, double& theta, double& scale) {
-  theta = JsonFieldOr<double>(rope, "rope_theta", theta, origin);
-  const auto type = JsonFieldOr<std::string>(
-      rope, "rope_type", JsonFieldOr<std::string>(rope, "type", "default", origin), origin);
-  if (type == "linear") {
-    scale = JsonField<double>(rope, "factor", origin);
-  } else if (type != "default") {
-    Refuse(origin, "rope_type", "\"" + type + "\"", "linear or default rotary embeddings");
-  }
+// The window, or 0: explicit null means none, a missing key the family's default.
+int64_t ReadWindow(const Json& config, const std::string& origin, const Family& family) {
+  if (config.contains("sliding_window") && config["sliding_window"].is_null()) return 0;
+  return JsonFieldOr<int64_t>(config, "sliding_window", family.defaults.sliding_window, origin);
 }
 
-void ReadRope(const Json& config, const std::string& origin, ModelConfig& c) {
-  c.rope_theta = JsonFieldOr<double>(config, "rope_theta", c.rope_theta, origin);
-  c.rope_theta_local = JsonFieldOr<double>(config, "rope_local_base_freq", c.rope_theta_local, origin);
-  const char* key = IsSet(config, "rope_parameters") ? "rope_parameters" : "rope_scaling";
-  if (!IsSet(config, key)) return;
-  const Json& rope = config.at(key);
-  const std::string place = fmt::format("{}, {}", origin, key);
-  if (!IsSet(rope, "full_attention") && !IsSet(rope, "sliding_attention")) {
-    ReadRopeOf(rope, place, c.rope_theta, c.rope_scale_linear);
-    return;
-  }
-  if (IsSet(rope, "full_attention"))
-    ReadRopeOf(rope.at("full_attention"), place, c.rope_theta, c.rope_scale_linear);
-  double local_scale = 1;
-  if (IsSet(rope, "sliding_attention"))
-    ReadRopeOf(rope.at("sliding_attention"), place, c.rope_theta_local, local_scale);
-  if (local_scale != 1)
-    Refuse(place, "factor", "set for sliding layers", "scaling in full-attention layers only");
-}
-
-void ReadSliding(const Json& config, const std::string& origin, const Family& family, ModelConfig& c) {
-  if (family.sliding_pattern == 0) return;
-  c.sliding_window = JsonFieldOr<int64_t>(config, "sliding_window", c.sliding_window, origin);
-  if (!IsSet(config, "layer_types")) {
-    const int64_t pattern =
-        JsonFieldOr<int64_t>(config, "_sliding_window_pattern", family.sliding_pattern, origin);
-    c.layer_is_sliding = SlidingLayers(
-        c.layers, JsonFieldOr<int64_t>(config, "sliding_window_pattern", pattern, origin), origin);
-    return;
-  }
+void ReadLayerTypes(const Json& config, const std::string& origin, ModelConfig& c) {
   for (const auto& type : JsonField<std::vector<std::string>>(config, "layer_types", origin)) {
     if (type != "sliding_attention" && type != "full_attention") {
-      Refuse(origin, "layer_types", "\"" + type + "\"", "sliding_attention and full_attention layers");
+      RefuseConfigValue(origin, "layer_types", "\"" + type + "\"", "sliding_attention and full_attention layers");
     }
     c.layer_is_sliding.push_back(type == "sliding_attention");
   }
 }
 
+// Layers from `begin` on slide; empty for a number of layers that Validate refuses.
+std::vector<bool> SlidingFrom(int64_t begin, int64_t layers) {
+  std::vector<bool> sliding;
+  if (layers > kMaxModelLayers) return sliding;
+  for (int64_t i = 0; i < layers; ++i) sliding.push_back(i >= begin);
+  return sliding;
+}
+
+// The layers that slide where config.json does not list them.
+std::vector<bool> UsualSlidingLayers(const Json& config, const std::string& origin, const Family& family,
+                                     const ModelConfig& c) {
+  switch (family.sliding) {
+    case SlidingRule::kAlways:
+      return SlidingFrom(0, c.layers);
+    case SlidingRule::kOnRequest:
+      return SlidingFrom(JsonFieldOr<int64_t>(config, "max_window_layers", 28, origin), c.layers);
+    case SlidingRule::kNopeOnRequest:
+      return c.layer_skips_rope;
+    default: {
+      const int64_t pattern =
+          JsonFieldOr<int64_t>(config, "_sliding_window_pattern", family.sliding_pattern, origin);
+      return SlidingLayers(c.layers, JsonFieldOr<int64_t>(config, "sliding_window_pattern", pattern, origin), origin);
+    }
+  }
+}
+
+void ReadSliding(const Json& config, const std::string& origin, const Family& family, ModelConfig& c) {
+  c.sliding_window = 0;
+  if (family.sliding == SlidingRule::kNever) return;
+  const bool on_request =
+      family.sliding == SlidingRule::kOnRequest || family.sliding == SlidingRule::kNopeOnRequest;
+  if (on_request && !JsonFieldOr<bool>(config, "use_sliding_window", false, origin)) return;
+  c.sliding_window = ReadWindow(config, origin, family);
+  if (c.sliding_window == 0 && family.sliding != SlidingRule::kPattern) return;
+  if (family.sliding != SlidingRule::kAlways && IsSetInConfig(config, "layer_types")) {
+    return ReadLayerTypes(config, origin, c);
+  }
+  c.layer_is_sliding = UsualSlidingLayers(config, origin, family, c);
+}
+
+// no_rope_layers has 1 where a layer rotates.
+void ReadNope(const Json& config, const std::string& origin, const Family& family, ModelConfig& c) {
+  if (family.nope_interval == 0) return;
+  if (!IsSetInConfig(config, "no_rope_layers")) {
+    const auto interval = JsonFieldOr<int64_t>(config, "no_rope_layer_interval", family.nope_interval, origin);
+    c.layer_skips_rope = NopeLayers(c.layers, interval, origin);
+    return;
+  }
+  for (const int64_t rotates : JsonField<std::vector<int64_t>>(config, "no_rope_layers", origin)) {
+    c.layer_skips_rope.push_back(rotates == 0);
+  }
+}
+
 void ReadActivation(const Json& config, const std::string& origin, ModelConfig& c) {
-  const char* key = IsSet(config, "hidden_activation") ? "hidden_activation" : "hidden_act";
-  if (!IsSet(config, key)) return;
-  const auto name = JsonField<std::string>(config, key, origin);
+  const char* key = IsSetInConfig(config, "hidden_activation") ? "hidden_activation" : "hidden_act";
+  if (!IsSetInConfig(config, key)) return;
+  auto name = JsonField<std::string>(config, key, origin);
+  // The first Gemma checkpoints say "gelu" and mean the approximation, as transformers knows too.
+  if (name == "gelu" && c.activation == Activation::kGeluTanh) name = "gelu_pytorch_tanh";
   if (name == "silu" || name == "swish") {
     c.activation = Activation::kSilu;
   } else if (name == "gelu_pytorch_tanh") {
     c.activation = Activation::kGeluTanh;
   } else {
-    Refuse(origin, key, "\"" + name + "\"", "silu or gelu_pytorch_tanh");
+    RefuseConfigValue(origin, key, "\"" + name + "\"", "silu or gelu_pytorch_tanh");
   }
 }
 
-// Switches the decoder does not have: absent, null, false and 0 are fine.
-void RefuseUnknownSwitches(const Json& config, const std::string& origin) {
-  for (const char* key :
-       {"attention_bias", "mlp_bias", "attn_logit_softcapping", "use_bidirectional_attention"}) {
-    if (IsSet(config, key) && config.at(key) != Json(false) && config.at(key) != Json(0)) {
-      Refuse(origin, key, JsonLine(config.at(key)), "this switched off");
-    }
+void ReadScales(const Json& config, const std::string& origin, const Family& family, ModelConfig& c) {
+  const double usual = family.hf_query_scalar > 0 ? family.hf_query_scalar : static_cast<double>(c.head_dim);
+  const double scalar = JsonFieldOr<double>(config, "query_pre_attn_scalar", usual, origin);
+  c.attention_scale = scalar > 0 ? 1 / std::sqrt(scalar) : 0;
+  if (family.scales_embedding && c.dim > 0) c.embedding_scale = std::sqrt(static_cast<double>(c.dim));
+  for (const auto& [key, cap] : {std::pair("attn_logit_softcapping", &c.attn_logit_softcap),
+                                 std::pair("final_logit_softcapping", &c.final_logit_softcap)}) {
+    if (config.contains(key)) *cap = JsonFieldOr<double>(config, key, 0, origin);  // null: none
   }
-  if (IsSet(config, "quantization_config")) {
-    Refuse(origin, "quantization_config", "set", "F32, F16 or BF16 tensors, or a GGUF file");
-  }
+}
+
+void ReadBiases(const Json& config, const std::string& origin, ModelConfig& c) {
+  c.o_bias = JsonFieldOr<bool>(config, "attention_bias", false, origin);
+  c.qkv_bias = c.qkv_bias || c.o_bias;  // Qwen 2 has those of q, k and v whatever the file says
+  c.mlp_bias = JsonFieldOr<bool>(config, "mlp_bias", false, origin);
 }
 
 }  // namespace
 
 ModelConfig ModelConfig::FromHuggingFace(const Json& config, const std::string& origin) {
   const Family& family = FindFamily(config, origin);
-  RefuseUnknownSwitches(config, origin);
+  RefuseUnknownKeys(config, origin, family);
   ModelConfig c = family.defaults;
   ReadSizes(config, origin, family, c);
   c.tied_embeddings = JsonFieldOr<bool>(config, "tie_word_embeddings", c.tied_embeddings, origin);
   c.norm_eps = JsonFieldOr<double>(config, "rms_norm_eps", c.norm_eps, origin);
-  c.final_logit_softcap = JsonFieldOr<double>(config, "final_logit_softcapping", 0, origin);
-  ReadRope(config, origin, c);
+  ReadHuggingFaceRope(config, origin, family, c);
+  ReadNope(config, origin, family, c);
   ReadSliding(config, origin, family, c);
   ReadActivation(config, origin, c);
-  const auto head_dim = static_cast<double>(c.head_dim);
-  const double scalar = JsonFieldOr<double>(config, "query_pre_attn_scalar", head_dim, origin);
-  c.attention_scale = scalar > 0 ? 1 / std::sqrt(scalar) : 0;
-  if (family.scales_embedding && c.dim > 0) c.embedding_scale = std::sqrt(static_cast<double>(c.dim));
+  ReadBiases(config, origin, c);
+  ReadScales(config, origin, family, c);
   c.Validate(origin);
   return c;
 }

@@ -124,7 +124,7 @@ TEST(ModelConfig, ReadsVersion4Spellings) {
   const ModelConfig c = ModelConfig::FromHuggingFace(config, "config.json");
   EXPECT_EQ(c.rope_theta, 5e5);
   EXPECT_EQ(c.rope_theta_local, 2e4);
-  EXPECT_EQ(c.rope_scale_linear, 8);
+  EXPECT_EQ(c.rope_scaling.factor, 8);
   EXPECT_EQ(c.layer_is_sliding, (std::vector<bool>{true, false, true, false}));
   EXPECT_TRUE(c.tied_embeddings);
 }
@@ -137,12 +137,61 @@ TEST(ModelConfig, RefusesWhatTheDecoderDoesNotKnow) {
     return config;
   };
   ExpectRefused(with("architectures", {"MambaForCausalLM"}), ErrorKind::kInvalidInput, "MambaForCausalLM");
-  ExpectRefused(with("attention_bias", true), ErrorKind::kInvalidInput, "attention_bias");
-  ExpectRefused(with("mlp_bias", true), ErrorKind::kInvalidInput, "mlp_bias");
+  ExpectRefused(with("num_local_experts", 8), ErrorKind::kInvalidInput, "num_local_experts");
+  ExpectRefused(with("position_embedding_type", "alibi"), ErrorKind::kInvalidInput, "alibi");
+  ExpectRefused(with("attn_logit_softcapping", 50.0), ErrorKind::kInvalidInput, "attn_logit_softcapping");
+  ExpectRefused(with("partial_rotary_factor", 0.5), ErrorKind::kInvalidInput, "partial_rotary_factor");
   ExpectRefused(with("hidden_act", "relu"), ErrorKind::kInvalidInput, "relu");
-  ExpectRefused(with("quantization_config", Json::object()), ErrorKind::kInvalidInput, "quantization_config");
-  ExpectRefused(with("rope_parameters", {{"rope_type", "llama3"}}), ErrorKind::kInvalidInput, "llama3");
+  ExpectRefused(with("quantization_config", {{"bits", 4}}), ErrorKind::kInvalidInput, "quantization_config");
+  ExpectRefused(with("rope_parameters", {{"rope_type", "proportional"}}), ErrorKind::kInvalidInput, "proportional");
+  ExpectRefused(with("rope_parameters", {{"rope_type", "default"}, {"alpha", 2}}), ErrorKind::kInvalidInput, "alpha");
   ExpectRefused(with("rope_parameters", {{"rope_type", "linear"}}), ErrorKind::kCorrupt, "factor");
+  ExpectRefused(with("rope_parameters", {{"rope_type", "llama3"}, {"factor", 8}}), ErrorKind::kCorrupt,
+                "low_freq_factor");
+  ExpectRefused(with("rope_parameters", {{"rope_type", "yarn"}, {"factor", -1}}), ErrorKind::kInvalidInput,
+                "factor is -1");
+  // Switched off, or of no effect.
+  for (const auto& [key, value] : std::vector<std::pair<const char*, Json>>{
+           {"num_local_experts", nullptr}, {"logit_scale", 0.0}, {"unk_token_id", 3}, {"_flag", true}}) {
+    EXPECT_NO_THROW(ModelConfig::FromHuggingFace(with(key, value), "config.json")) << key;
+  }
+}
+
+ModelConfig FromFamily(const std::string& name, const std::function<void(Json&)>& change) {
+  Json config = ReadJsonFile(kGolden / ("family_" + name) / "config.json");
+  change(config);
+  return ModelConfig::FromHuggingFace(config, "config.json");
+}
+
+TEST(ModelConfig, RopeThatDependsOnTheLengthBoundsIt) {
+  const ModelConfig phi = FromFamily("phi3", [](Json&) {});
+  EXPECT_EQ(phi.context_length, 64);  // beyond, the long factors hold
+  EXPECT_NEAR(phi.rope_scaling.attention_factor, std::sqrt(1 + std::log(2.0) / std::log(64.0)), 1e-12);
+  const ModelConfig qwen = FromFamily("qwen2", [](Json&) {});  // dynamic
+  EXPECT_EQ(qwen.context_length, 128);
+  EXPECT_EQ(qwen.rope_scaling.kind, RopeScaling::Kind::kNone);
+}
+
+TEST(ModelConfig, WindowsFollowTheirSwitches) {
+  using Layers = std::vector<bool>;
+  EXPECT_EQ(FromFamily("qwen2_window", [](Json& c) { c.erase("layer_types"); }).layer_is_sliding,
+            (Layers{false, true, true}));
+  EXPECT_TRUE(FromFamily("qwen2_window", [](Json& c) { c["use_sliding_window"] = false; }).layer_is_sliding.empty());
+  EXPECT_EQ(FromFamily("mistral", [](Json&) {}).layer_is_sliding, (Layers{true, true}));
+  EXPECT_TRUE(FromFamily("mistral", [](Json& c) { c["sliding_window"] = nullptr; }).layer_is_sliding.empty());
+  EXPECT_EQ(FromFamily("mistral", [](Json& c) { c.erase("sliding_window"); }).sliding_window, 4096);
+  EXPECT_EQ(FromFamily("gemma2", [](Json& c) { c.erase("layer_types"); }).layer_is_sliding, (Layers{true, false, true}));
+}
+
+TEST(ModelConfig, SmolLM3LeavesLayersUnrotated) {
+  using Layers = std::vector<bool>;
+  const Layers expected = {false, false, false, true, false};
+  EXPECT_EQ(FromFamily("smollm3", [](Json&) {}).layer_skips_rope, expected);
+  EXPECT_EQ(FromFamily("smollm3", [](Json& c) { c.erase("no_rope_layers"); }).layer_skips_rope, expected);
+  EXPECT_EQ(FromFamily("smollm3", [](Json& c) { c["no_rope_layers"] = {0, 1, 1, 1, 1}; }).layer_skips_rope,
+            (Layers{true, false, false, false, false}));
+  const Error error = CatchError([] { FromFamily("smollm3", [](Json& c) { c["no_rope_layers"] = {0, 1}; }); });
+  EXPECT_NE(error.message().find("5 layers"), std::string::npos) << error.what();
 }
 
 TEST(ModelConfig, RefusesContradictions) {

@@ -107,6 +107,13 @@ void SoftmaxRow(float* row, int64_t size, int64_t begin, int64_t end, float scal
   for (i = begin; i < end; ++i) row[i] *= inverse;
 }
 
+void SoftcapScores(float* scores, int64_t size, float scale, float cap) {
+  const auto capped = [&](Vec x) { return (2.0f * simd::Sigmoid(x * (2 * scale / cap)) - 1.0f) * cap; };
+  int64_t i = 0;
+  for (; i + kLanes <= size; i += kLanes) Store(scores + i, capped(Load(scores + i)));
+  for (; i < size; ++i) scores[i] = capped(Splat(scores[i]))[0];
+}
+
 bool CanDecodeFused(const AttentionShape& s, const Tensor& qkv) { return qkv.is_cpu() && s.head_dim % kLanes == 0; }
 
 template <typename T, typename Q>
@@ -122,7 +129,12 @@ void AttendToCache(const AttentionShape& s, const KvCache& cache, int64_t layer,
     scores.resize(heads * n);
     const auto attend = [&]<int Heads>() {
       ScoreKeys<Heads>(q + g * s.head_dim, keys, kv_width, s.head_dim, n, scores.data());
-      for (int h = 0; h < Heads; ++h) SoftmaxRow(&scores[h * n], n, 0, n, static_cast<float>(s.scale));
+      float scale = static_cast<float>(s.scale);
+      if (s.softcap > 0) {
+        SoftcapScores(scores.data(), Heads * n, scale, static_cast<float>(s.softcap));
+        scale = 1;
+      }
+      for (int h = 0; h < Heads; ++h) SoftmaxRow(&scores[h * n], n, 0, n, scale);
       MixValues<Heads>(scores.data(), values, kv_width, s.head_dim, n, out + g * s.head_dim);
     };
     switch (heads) {

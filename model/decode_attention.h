@@ -8,6 +8,9 @@
 
 namespace elrea {
 
+// scores = cap tanh(scale * scores / cap), `size` of them; `size` % 16 may be anything.
+void SoftcapScores(float* scores, int64_t size, float scale, float cap);
+
 // row[begin, end) = softmax(scale * row[begin, end)); everything else becomes 0. REQUIRES: 0 <= begin < end <= size.
 void SoftmaxRow(float* row, int64_t size, int64_t begin, int64_t end, float scale);
 

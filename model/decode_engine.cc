@@ -3,11 +3,11 @@
 //
 //   Join        r += pending; x = norm(r)                          by row
 //   Product     qkv = W x, h = A x                                 by tile of outputs, by row of A
-//   Attend      q, k, v += B h; norms, rope, cache, attention      by (row, kv head)
+//   Attend      q, k, v += b + B h; norms, rope, cache, attention      by (row, kv head)
 //   Product     pending = W o, h = A o
-//   Join        pending += B h, r += pending; x = norm(r)
+//   Join        pending += b + B h, r += pending; x = norm(r)
 //   Product     gate, up = W x, h = A x
-//   Activate    gate, up += B h; f(gate) * up                      by block of 32
+//   Activate    gate, up += b + B h; f(gate) * up                      by block of 32
 //   Product     pending = W a, h = A a
 //
 // Phases that make a product's input also quantise it, block by block. The rows of a request differ little
@@ -164,12 +164,12 @@ class DecodeEngine::Worker {
     Join(layer, LinearGroup::kDown, decoder_.weights().layers[layer].ffn_post_norm);
   }
 
-  // residual += post_norm(pending + B h). The rows are this thread's in NormRows too: no barrier between.
+  // residual += post_norm(pending + b + B h). The rows are this thread's in NormRows too: no barrier between.
   void Join(int64_t layer, LinearGroup group, const torch::Tensor& post_norm) {
     const Range mine = Mine(num_rows());
     for (int64_t row = mine.begin; row < mine.end; ++row) {
       float *r = Row(space_.residual, row, config_.dim), *y = Row(space_.pending, row, config_.dim);
-      AddLowRank(layer, group, row, y, 0, config_.dim);
+      FinishProduct(layer, group, row, y, 0, config_.dim);
       if (post_norm.defined()) Norm(y, post_norm, config_.norm_eps, y);
       for (int64_t i = 0; i < config_.dim; i += kLanes) Store(r + i, Load(r + i) + Load(y + i));
     }
@@ -241,8 +241,12 @@ class DecodeEngine::Worker {
     }
   }
 
-  // y[begin, end) += scale B h of the row's adapter; y is the row's output of the whole group.
-  void AddLowRank(int64_t layer, LinearGroup group, int64_t row, float* y, int64_t begin, int64_t end) const {
+  // y[begin, end) += bias + scale B h of the row's adapter; y is the row's output of the whole group.
+  void FinishProduct(int64_t layer, LinearGroup group, int64_t row, float* y, int64_t begin, int64_t end) const {
+    if (const torch::Tensor& bias = decoder_.Bias(layer, group); bias.defined()) {
+      const float* b = bias.data_ptr<float>();
+      for (int64_t i = begin; i < end; i += kLanes) Store(y + i, Load(y + i) + Load(b + i));
+    }
     const LowRankAdapter* adapter = space_.rows[row].adapter;
     if (adapter == nullptr) return;
     const float* h = Row(space_.low_rank, row, space_.low_rank_width);
@@ -260,12 +264,14 @@ class DecodeEngine::Worker {
   void FinishHeads(int64_t layer, int64_t row, int64_t first, int64_t count, const torch::Tensor& norm,
                    float* qkv) {
     const int64_t head_dim = config_.head_dim;
-    const float* cos = space_.rope[layer].data_ptr<float>() + space_.rows[row].cache->length() * head_dim;
-    AddLowRank(layer, LinearGroup::kQkv, row, qkv, first * head_dim, (first + count) * head_dim);
+    const torch::Tensor& rope = space_.rope[layer];
+    const float* cos =
+        rope.defined() ? rope.data_ptr<float>() + space_.rows[row].cache->length() * head_dim : nullptr;
+    FinishProduct(layer, LinearGroup::kQkv, row, qkv, first * head_dim, (first + count) * head_dim);
     for (int64_t head = first; head < first + count; ++head) {
       float* values = qkv + head * head_dim;
       if (norm.defined()) Norm(values, norm, config_.norm_eps, values);
-      Rotate(values, head_dim, cos);
+      if (cos != nullptr) Rotate(values, head_dim, cos);
     }
   }
 
@@ -282,7 +288,7 @@ class DecodeEngine::Worker {
       float* out = Row(space_.attended, row, heads * head_dim);
       FinishHeads(layer, row, kv_head * group, group, w.q_norm, qkv);
       FinishHeads(layer, row, heads + kv_head, 1, w.k_norm, qkv);
-      AddLowRank(layer, LinearGroup::kQkv, row, qkv, v, v + head_dim);
+      FinishProduct(layer, LinearGroup::kQkv, row, qkv, v, v + head_dim);
       const KvCache& cache = *space_.rows[row].cache;
       const int64_t place = cache.length() * kv_heads * head_dim + kv_head * head_dim;
       for (int64_t i = 0; i < head_dim; i += kLanes) {
@@ -302,8 +308,8 @@ class DecodeEngine::Worker {
       const int64_t row = at / blocks, begin = at % blocks * kActivationBlock;
       const int64_t end = std::min(ffn, begin + (mine.end - at) * kActivationBlock);
       float *gate = Row(space_.gate_up, row, 2 * ffn), *up = gate + ffn, *act = Row(space_.act, row, ffn);
-      AddLowRank(layer, LinearGroup::kGateUp, row, gate, begin, end);
-      AddLowRank(layer, LinearGroup::kGateUp, row, gate, ffn + begin, ffn + end);
+      FinishProduct(layer, LinearGroup::kGateUp, row, gate, begin, end);
+      FinishProduct(layer, LinearGroup::kGateUp, row, gate, ffn + begin, ffn + end);
       for (int64_t i = begin; i < end; i += kLanes) {
         Store(act + i, Activate(config_.activation, Load(gate + i)) * Load(up + i));
       }

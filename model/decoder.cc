@@ -2,7 +2,7 @@
 //
 //   r += O(attention(rope(QKV(norm(r)))))        r += Down(f(Gate(norm(r))) * Up(norm(r)))
 //
-// with optional q/k norms and post-norms (Gemma 3). r, the residual stream, is f32; products run in the compute dtype.
+// with optional biases, q/k norms and post-norms. r, the residual stream, is f32; products run in the compute dtype.
 // Each addition to r is left pending until the next norm, which does both in one pass. The backward pass goes the same
 // way in reverse, without gradients of the frozen weights; cheap element-wise results are computed again, not stored.
 #include "model/decoder.h"
@@ -32,7 +32,8 @@ Tensor EmptyLike(const Tensor& rows, int64_t width, torch::Dtype dtype) {
 }  // namespace
 
 const char* ProjectionName(Projection projection) {
-  constexpr const char* kNames[] = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
+  constexpr const char* kNames[] = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj",
+                                    "up_proj", "down_proj", "qkv_proj", "gate_up_proj"};
   return kNames[static_cast<int>(projection)];
 }
 
@@ -46,15 +47,20 @@ Decoder::Decoder(ModelWeights weights) : weights_(std::move(weights)) {
     l.v = fused.qkv.narrow(0, q_width + kv_width, kv_width);
     l.gate = fused.gate_up.narrow(0, 0, c.ffn);
     l.up = fused.gate_up.narrow(0, c.ffn, c.ffn);
+    if (c.qkv_bias) fused.bias[static_cast<int>(LinearGroup::kQkv)] = torch::cat({l.q_bias, l.k_bias, l.v_bias});
+    fused.bias[static_cast<int>(LinearGroup::kO)] = l.o_bias;
+    if (c.mlp_bias) fused.bias[static_cast<int>(LinearGroup::kGateUp)] = torch::cat({l.gate_bias, l.up_bias});
+    fused.bias[static_cast<int>(LinearGroup::kDown)] = l.down_bias;
     fused_.push_back(fused);
   }
-  rope_ = std::make_unique<RopeTable>(c.rope_theta, c.head_dim, c.rope_scale_linear, device());
+  rope_ = std::make_unique<RopeTable>(c.rope_theta, c.head_dim, c.rope_scaling, device());
   if (c.rope_theta_local > 0) {
-    rope_local_ = std::make_unique<RopeTable>(c.rope_theta_local, c.head_dim, 1.0, device());
+    rope_local_ = std::make_unique<RopeTable>(c.rope_theta_local, c.head_dim, RopeScaling{}, device());
   }
 }
 
 Tensor Decoder::RopeFor(int64_t layer, int64_t num_positions) const {
+  if (!config().layer_skips_rope.empty() && config().layer_skips_rope[layer]) return {};
   bool local = rope_local_ && !config().layer_is_sliding.empty() && config().layer_is_sliding[layer];
   return (local ? rope_local_ : rope_)->Get(num_positions);
 }
@@ -108,9 +114,24 @@ void Decoder::RotateAndNormQk(int64_t layer, const Tensor& positions, Tensor& qk
     SliceNorm(qkv, c.heads, weights_.layers[layer].q_norm, c.norm_eps, t.q_in, t.q_rstd);
     SliceNorm(k, c.kv_heads, weights_.layers[layer].k_norm, c.norm_eps, t.k_in, t.k_rstd);
   }
+  Rotate(layer, positions, qkv, /*inverse=*/false);
+}
+
+void Decoder::Rotate(int64_t layer, const Tensor& positions, Tensor& qkv, bool inverse) const {
+  const ModelConfig& c = config();
   Tensor table = RopeFor(layer, positions.max().item<int64_t>() + 1);
-  Rope(qkv, c.heads, c.head_dim, table, positions, /*inverse=*/false);
-  Rope(k, c.kv_heads, c.head_dim, table, positions, /*inverse=*/false);
+  if (!table.defined()) return;
+  Tensor k = qkv.narrow(1, c.heads * c.head_dim, c.kv_heads * c.head_dim);
+  Rope(qkv, c.heads, c.head_dim, table, positions, inverse);
+  Rope(k, c.kv_heads, c.head_dim, table, positions, inverse);
+}
+
+Tensor Decoder::Linear(int64_t layer, LinearGroup group, const Tensor& weight, const PackedBatch& batch,
+                       const Tensor& x, LinearDelta* delta) const {
+  Tensor y = FrozenLinear(x, weight);
+  if (const Tensor& bias = Bias(layer, group); bias.defined()) y.add_(bias);
+  if (delta) delta->AddForward(layer, group, batch, x, y);
+  return y;
 }
 
 namespace {
@@ -152,13 +173,11 @@ void Decoder::AttentionBlock(int64_t layer, const PackedBatch& batch, const Tens
   LayerTape& t = tape ? *tape : none;
   bool keep = tape != nullptr;
   Tensor normed = BlockNorm(residual, pending, w.attn_norm, config().norm_eps, dtype(), keep, t.attn_in, t.attn_rstd);
-  Tensor qkv = FrozenLinear(normed, fused_[layer].qkv);
-  if (delta) delta->AddForward(layer, LinearGroup::kQkv, batch, normed, qkv);
+  Tensor qkv = Linear(layer, LinearGroup::kQkv, fused_[layer].qkv, batch, normed, delta);
   RotateAndNormQk(layer, positions, qkv, tape);
   Tensor attended = EmptyLike(qkv, config().heads * config().head_dim, dtype());
   Attention(LayerAttention(config(), layer), batch, layer, qkv, attended);
-  pending = FrozenLinear(attended, w.o);
-  if (delta) delta->AddForward(layer, LinearGroup::kO, batch, attended, pending);
+  pending = Linear(layer, LinearGroup::kO, w.o, batch, attended, delta);
   PostNorm(pending, w.attn_post_norm, config().norm_eps, keep, t.attn_post_in, t.attn_post_rstd);
   if (keep) {
     t.qkv = qkv;
@@ -173,12 +192,10 @@ void Decoder::MlpBlock(int64_t layer, const PackedBatch& batch, LinearDelta* del
   LayerTape& t = tape ? *tape : none;
   bool keep = tape != nullptr;
   Tensor normed = BlockNorm(residual, pending, w.ffn_norm, config().norm_eps, dtype(), keep, t.ffn_in, t.ffn_rstd);
-  Tensor gate_up = FrozenLinear(normed, fused_[layer].gate_up);
-  if (delta) delta->AddForward(layer, LinearGroup::kGateUp, batch, normed, gate_up);
+  Tensor gate_up = Linear(layer, LinearGroup::kGateUp, fused_[layer].gate_up, batch, normed, delta);
   Tensor act = EmptyLike(gate_up, config().ffn, dtype());
   GatedActivation(gate_up, config().activation, act);
-  pending = FrozenLinear(act, w.down);
-  if (delta) delta->AddForward(layer, LinearGroup::kDown, batch, act, pending);
+  pending = Linear(layer, LinearGroup::kDown, w.down, batch, act, delta);
   PostNorm(pending, w.ffn_post_norm, config().norm_eps, keep, t.ffn_post_in, t.ffn_post_rstd);
   if (keep) t.gate_up = gate_up;
 }
@@ -218,9 +235,7 @@ void Decoder::AttentionBlockBackward(int64_t layer, const PackedBatch& batch, co
   Tensor grad_qkv = torch::empty_like(t.qkv);
   AttentionBackward(LayerAttention(c, layer), batch, t.qkv, t.attn_out, grad_attended, grad_qkv);
   Tensor grad_k = grad_qkv.narrow(1, c.heads * c.head_dim, c.kv_heads * c.head_dim);
-  Tensor table = RopeFor(layer, positions.max().item<int64_t>() + 1);
-  Rope(grad_qkv, c.heads, c.head_dim, table, positions, /*inverse=*/true);
-  Rope(grad_k, c.kv_heads, c.head_dim, table, positions, /*inverse=*/true);
+  Rotate(layer, positions, grad_qkv, /*inverse=*/true);
   if (c.qk_norm) {
     SliceNormBackward(grad_qkv, c.heads, w.q_norm, t.q_in, t.q_rstd);
     SliceNormBackward(grad_k, c.kv_heads, w.k_norm, t.k_in, t.k_rstd);

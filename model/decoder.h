@@ -4,6 +4,7 @@
 
 #include <torch/types.h>
 
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -43,8 +44,12 @@ class Decoder {
   torch::Dtype dtype() const { return weights_.embedding.scalar_type(); }
   torch::Device device() const { return weights_.embedding.device(); }
 
-  // Cosines and sines of a layer, as RopeTable::Get.
+  // Cosines and sines of a layer, as RopeTable::Get; undefined for a layer that does not rotate.
   torch::Tensor RopeFor(int64_t layer, int64_t num_positions) const;
+  // What the frozen layers of a group add to their product, all members' side by side [out] f32; undefined: nothing.
+  const torch::Tensor& Bias(int64_t layer, LinearGroup group) const {
+    return fused_[layer].bias[static_cast<int>(group)];
+  }
 
   // The residual stream after the last block [tokens, dim] f32. `delta` may be null (backbone alone). With `tape`
   // (caches must be empty then) keeps what Backward needs. Advances the caches of the batch.
@@ -69,6 +74,7 @@ class Decoder {
  private:
   struct Fused {
     torch::Tensor qkv, gate_up;
+    std::array<torch::Tensor, kNumLinearGroups> bias;
   };
   torch::Tensor Positions(const PackedBatch& batch) const;
   torch::Tensor FinalNorm(const torch::Tensor& rows, torch::Tensor& rstd, torch::Tensor& saved) const;
@@ -80,7 +86,10 @@ class Decoder {
                    torch::Tensor& grad_residual) const;
   void AttentionBlockBackward(int64_t layer, const PackedBatch& batch, const torch::Tensor& positions, LayerTape& tape,
                               TrainableDelta& delta, torch::Tensor& grad_residual) const;
+  torch::Tensor Linear(int64_t layer, LinearGroup group, const torch::Tensor& weight, const PackedBatch& batch,
+                       const torch::Tensor& x, LinearDelta* delta) const;
   void RotateAndNormQk(int64_t layer, const torch::Tensor& positions, torch::Tensor& qkv, LayerTape* tape) const;
+  void Rotate(int64_t layer, const torch::Tensor& positions, torch::Tensor& qkv, bool inverse) const;
 
   ModelWeights weights_;
   std::vector<Fused> fused_;

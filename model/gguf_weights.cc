@@ -1,9 +1,11 @@
 #include "model/gguf_weights.h"
 
+#include <fmt/format.h>
 #include <torch/torch.h>
 
 #include <algorithm>
 
+#include "core/error.h"
 #include "core/gguf.h"
 #include "model/dequantize.h"
 #include "model/tensor_table.h"
@@ -14,21 +16,24 @@ namespace {
 // Some rows of one tensor: a thread's unit of work.
 struct RowRange {
   const GgufTensor* source;
-  torch::Tensor* out;  // [rows, cols] or [cols], f32 or bf16
+  torch::Tensor* out;  // f32 or bf16
+  int64_t cols;        // elements of a row; a bias has rows of one
+  int64_t first_row;   // of the slot in the source
   int64_t head_dim;    // of interleaved rows, else 0
   int64_t begin, end;
 };
 
 void FillRows(const RowRange& range, std::vector<float>& row_values) {
   const GgufTensor& source = *range.source;
-  const int64_t cols = source.shape.back();
+  const int64_t cols = range.cols;
   const size_t num_cols = static_cast<size_t>(cols);
   const size_t row_bytes =
       static_cast<size_t>(cols / GgmlBlockElements(source.type) * GgmlBlockBytes(source.type));
   const bool to_bf16 = range.out->scalar_type() == torch::kBFloat16;
   for (int64_t row = range.begin; row < range.end; ++row) {
     const auto blocks =
-        source.bytes.subspan(static_cast<size_t>(GgufSourceRow(row, range.head_dim)) * row_bytes, row_bytes);
+        source.bytes.subspan(static_cast<size_t>(range.first_row + GgufSourceRow(row, range.head_dim)) * row_bytes,
+                             row_bytes);
     if (to_bf16) {
       row_values.resize(num_cols);
       Dequantize(source.type, blocks, row_values);
@@ -45,12 +50,13 @@ void FillTensors(const GgufFile& file, const std::vector<TensorSlot>& slots) {
   constexpr int64_t kRangeElements = int64_t{1} << 16;  // a range's values, 256 KiB, stay in the cache
   std::vector<RowRange> ranges;
   for (const TensorSlot& slot : slots) {
-    const int64_t rows = slot.is_norm ? 1 : slot.shape[0], cols = slot.shape.back();
+    const int64_t rows = slot.is_norm ? 1 : slot.shape[0];
+    const int64_t cols = slot.is_bias ? 1 : slot.shape.back();
     const int64_t head_dim = slot.interleaved_heads > 0 ? rows / slot.interleaved_heads : 0;
     const int64_t step = std::max<int64_t>(1, kRangeElements / cols);
     for (int64_t begin = 0; begin < rows; begin += step) {
       ranges.push_back(
-          {&file.GetTensor(slot.gguf_name), slot.tensor, head_dim, begin, std::min(rows, begin + step)});
+          {&file.GetTensor(slot.gguf_name), slot.tensor, cols, slot.first_row, head_dim, begin, std::min(rows, begin + step)});
     }
   }
 #pragma omp parallel
@@ -61,11 +67,22 @@ void FillTensors(const GgufFile& file, const std::vector<TensorSlot>& slots) {
   }
 }
 
+// Rotary factors are part of the configuration (config_gguf.cc); those for longer texts than it serves are not read.
+bool IsRopeTensor(const std::string& name) {
+  return name == "rope_freqs.weight" || name == "rope_factors_short.weight" || name == "rope_factors_long.weight";
+}
+
 void Check(const GgufFile& file, const std::vector<TensorSlot>& slots) {
   std::map<std::string, std::vector<int64_t>> shapes;
   for (const auto& [name, tensor] : file.tensors()) shapes.emplace(name, tensor.shape);
-  CheckTensors(
-      slots, &TensorSlot::gguf_name, shapes, [](const std::string&) { return false; }, file.path().string());
+  CheckTensors(slots, &TensorSlot::gguf_name, shapes, IsRopeTensor, file.path().string());
+  for (const TensorSlot& slot : slots) {
+    const GgmlType type = file.GetTensor(slot.gguf_name).type;
+    if (!slot.is_bias || GgmlBlockElements(type) == 1) continue;
+    throw Error(ErrorKind::kInvalidInput,
+                fmt::format("{}: {} is {}; only F32, F16 and BF16 biases are supported", file.path().string(),
+                            slot.gguf_name, GgmlTypeName(static_cast<uint32_t>(type))));
+  }
 }
 
 std::string FileFingerprint(const GgufFile& file) {

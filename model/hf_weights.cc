@@ -162,7 +162,7 @@ std::string CheckpointFingerprint(const Checkpoint& checkpoint) {
 
 // Old writers did not pad the header, so tensors may lie at odd addresses; those are copied to aligned memory
 // first.
-void FillTensor(const TensorView& view, torch::Dtype source_type, bool add_one, torch::Tensor& out) {
+void FillTensor(const TensorView& view, torch::Dtype source_type, const TensorSlot& slot, bool add_one) {
   const size_t alignment = DTypeBytes(view.dtype);
   const bool aligned = reinterpret_cast<uintptr_t>(view.bytes.data()) % alignment == 0;
   torch::Tensor source;
@@ -173,8 +173,8 @@ void FillTensor(const TensorView& view, torch::Dtype source_type, bool add_one, 
     source = torch::empty(view.shape, torch::dtype(source_type));
     std::memcpy(source.data_ptr(), view.bytes.data(), view.bytes.size());
   }
-  out.copy_(source);
-  if (add_one) out.add_(1);
+  slot.tensor->copy_(source.narrow(0, slot.first_row, slot.shape[0]));
+  if (add_one) slot.tensor->add_(1);
 }
 
 }  // namespace
@@ -196,7 +196,7 @@ ModelWeights LoadHuggingFaceWeights(const std::filesystem::path& directory, torc
     const TensorView& view = checkpoint.tensors.at(slot.hf_name);
     const torch::Dtype source_type = TorchType(view, slot.hf_name, checkpoint.file_of.at(slot.hf_name));
     *slot.tensor = AllocateSlot(slot, dtype);
-    FillTensor(view, source_type, slot.is_norm && weights.config.norm_adds_one, *slot.tensor);
+    FillTensor(view, source_type, slot, slot.is_norm && weights.config.norm_adds_one);
   }
   if (weights.config.tied_embeddings) weights.head = weights.embedding;
   weights.origin = directory.string();

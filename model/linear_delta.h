@@ -11,10 +11,13 @@
 
 namespace elrea {
 
-// The seven projections of a block, in the order of every adapter format here.
-enum class Projection { kQ, kK, kV, kO, kGate, kUp, kDown };
-constexpr std::array<Projection, 7> kAllProjections = {Projection::kQ, Projection::kK,    Projection::kV, Projection::kO,
-                                                       Projection::kGate, Projection::kUp, Projection::kDown};
+// The seven projections of a block, in the order of every adapter format here. Where a family stores several as one
+// matrix (ModelConfig::fused_qkv, fused_gate_up) an adapter adds one update to it: the last two.
+enum class Projection { kQ, kK, kV, kO, kGate, kUp, kDown, kQkv, kGateUp };
+constexpr std::array kAllProjections = {Projection::kQ,    Projection::kK,  Projection::kV,
+                                        Projection::kO,    Projection::kGate, Projection::kUp,
+                                        Projection::kDown, Projection::kQkv,  Projection::kGateUp};
+constexpr size_t kNumProjections = kAllProjections.size();
 // "q_proj", ... as Hugging Face names the modules.
 const char* ProjectionName(Projection projection);
 

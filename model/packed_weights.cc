@@ -48,13 +48,13 @@ PackedMatrix Pack(const GgufFile& file, const TensorSlot& slot) {
   const int64_t rows = slot.shape[0];
   const int64_t head_dim = slot.interleaved_heads > 0 ? rows / slot.interleaved_heads : 0;
   return {source.type, source.bytes, rows, slot.shape[1],
-          [head_dim](int64_t row) { return GgufSourceRow(row, head_dim); }};
+          [head_dim, first = slot.first_row](int64_t row) { return first + GgufSourceRow(row, head_dim); }};
 }
 
 // Empty when every matrix can be packed.
 std::string FirstObstacle(const GgufFile& file, const std::vector<TensorSlot>& slots) {
   for (const TensorSlot& slot : slots) {
-    if (slot.is_norm) continue;
+    if (slot.is_vector()) continue;
     const GgmlType type = file.GetTensor(slot.gguf_name).type;
     if (PackedMatrix::Serves(type, slot.shape[0], slot.shape[1])) continue;
     if (!PackedMatrix::Serves(GgmlType::kQ8_0, PackedMatrix::kTile, kActivationBlock)) {

@@ -18,13 +18,31 @@ struct TensorSlot {
   std::vector<int64_t> shape;  // row-major
   torch::Tensor* tensor;       // into the ModelWeights the list was made of
   bool is_norm = false;        // [n], kept in f32
-  int64_t interleaved_heads =
-      0;  // GGUF rows are in interleaved rope order within each of so many heads; 0 = as is
+  bool is_bias = false;        // [n], kept in f32
+  // GGUF rows are in interleaved rope order within each of so many heads; 0 = as is.
+  int64_t interleaved_heads = 0;
+  // Where several slots are one tensor of the checkpoint (q, k, v of Phi-3), they lie in it one after the other: the
+  // stored tensor has `stored_rows` rows, of which this slot's begin at `first_row`.
+  int64_t first_row = 0, stored_rows = 0;
+
+  bool is_vector() const { return is_norm || is_bias; }
+  std::vector<int64_t> stored_shape() const {
+    std::vector<int64_t> stored = shape;
+    stored[0] = stored_rows;
+    return stored;
+  }
 };
 
 // The tensors `weights.config` calls for; sizes `weights.layers` to config.layers. A tied head is no slot of
 // its own. REQUIRES: a valid config. The slots point into `weights`, which must not move meanwhile.
 std::vector<TensorSlot> ListTensors(ModelWeights& weights);
+
+// A tensor as a checkpoint holds it: one slot's, or those of several put together; contiguous.
+struct StoredTensor {
+  TensorSlot slot;  // of the first part
+  torch::Tensor tensor;
+};
+std::vector<StoredTensor> StoredTensors(const std::vector<TensorSlot>& slots);
 
 // Throws one Error naming all tensors that are missing or have another shape than expected (kCorrupt) or are
 // not known (kInvalidInput when that is all; `may_ignore` excuses names). `found` holds the shapes in the
@@ -36,7 +54,7 @@ void CheckTensors(const std::vector<TensorSlot>& slots, std::string TensorSlot::
 // "[576, 1536]".
 std::string ShapeText(const std::vector<int64_t>& shape);
 
-// Uninitialised memory of the slot's shape, in f32 for a norm and else in `dtype`; kUnavailable when there is
+// Uninitialised memory of the slot's shape, in f32 for a vector and else in `dtype`; kUnavailable when there is
 // none.
 torch::Tensor AllocateSlot(const TensorSlot& slot, torch::Dtype dtype);
 

@@ -16,7 +16,7 @@ namespace {
 
 // Normal numbers of stream `stream`, [shape].
 torch::Tensor RandomTensor(const TensorSlot& slot, uint64_t seed, uint64_t stream) {
-  const double deviation = slot.is_norm ? 0.2 : 1 / std::sqrt(static_cast<double>(slot.shape.back()));
+  const double deviation = slot.is_vector() ? 0.2 : 1 / std::sqrt(static_cast<double>(slot.shape.back()));
   torch::Tensor tensor = torch::empty(slot.shape);
   auto* values = tensor.data_ptr<float>();
   Rng rng(seed, stream);
@@ -29,7 +29,7 @@ torch::Tensor RandomTensor(const TensorSlot& slot, uint64_t seed, uint64_t strea
 // Rows of half-split rope order to GGUF's interleaved pairs: [heads, 2, head_dim/2, in] -> [heads,
 // head_dim/2, 2, in].
 torch::Tensor Interleave(const torch::Tensor& rows, int64_t heads) {
-  return rows.view({heads, 2, -1, rows.size(1)}).transpose(1, 2).reshape(rows.sizes());
+  return rows.view({heads, 2, -1, rows.numel() / rows.size(0)}).transpose(1, 2).reshape(rows.sizes());
 }
 
 std::string Bytes(const torch::Tensor& tensor) {
@@ -71,7 +71,8 @@ ModelConfig TinyGemma3Config() {
   c.head_dim = 16;
   c.ffn = 64;
   c.context_length = 128;
-  c.rope_scale_linear = 2;
+  c.rope_scaling.kind = RopeScaling::Kind::kLinear;
+  c.rope_scaling.factor = 2;
   c.sliding_window = 5;
   c.layer_is_sliding = {true, true, false, true};
   c.attention_scale = 1 / std::sqrt(12.0);
@@ -87,7 +88,7 @@ ModelWeights MakeTinyModel(const ModelConfig& config, uint64_t seed, torch::Dtyp
   weights.config = config;
   uint64_t stream = 0;
   for (const TensorSlot& slot : ListTensors(weights)) {
-    *slot.tensor = RandomTensor(slot, seed, stream++).to(slot.is_norm ? torch::kFloat : dtype);
+    *slot.tensor = RandomTensor(slot, seed, stream++).to(slot.is_vector() ? torch::kFloat : dtype);
   }
   if (config.tied_embeddings) weights.head = weights.embedding;
   weights.fingerprint = fmt::format("{:016x}", RandomBits(seed, stream, 0));
@@ -97,8 +98,9 @@ ModelWeights MakeTinyModel(const ModelConfig& config, uint64_t seed, torch::Dtyp
 
 Json HuggingFaceConfig(const ModelConfig& c) {
   const Family& family = FamilyByName(c.family);
-  Json rope = {{"rope_type", c.rope_scale_linear == 1 ? "default" : "linear"}, {"rope_theta", c.rope_theta}};
-  if (c.rope_scale_linear != 1) rope["factor"] = c.rope_scale_linear;
+  const bool is_scaled = c.rope_scaling.kind == RopeScaling::Kind::kLinear;
+  Json rope = {{"rope_type", is_scaled ? "linear" : "default"}, {"rope_theta", c.rope_theta}};
+  if (is_scaled) rope["factor"] = c.rope_scaling.factor;
   Json json = {{"architectures", {family.hf_architecture}},
                {"model_type", family.hf_model_type},
                {"vocab_size", c.vocab},
@@ -111,7 +113,7 @@ Json HuggingFaceConfig(const ModelConfig& c) {
                {"max_position_embeddings", c.context_length},
                {"rms_norm_eps", c.norm_eps},
                {"tie_word_embeddings", c.tied_embeddings}};
-  if (family.sliding_pattern == 0) {
+  if (family.sliding != SlidingRule::kPattern) {
     json["hidden_act"] = "silu";
     json["rope_parameters"] = rope;
     return json;
@@ -121,6 +123,7 @@ Json HuggingFaceConfig(const ModelConfig& c) {
   json["layer_types"] = LayerTypes(c);
   json["query_pre_attn_scalar"] = std::round(1 / (c.attention_scale * c.attention_scale));
   if (c.final_logit_softcap != 0) json["final_logit_softcapping"] = c.final_logit_softcap;
+  if (c.attn_logit_softcap != 0) json["attn_logit_softcapping"] = c.attn_logit_softcap;
   json["rope_parameters"] = {
       {"full_attention", rope},
       {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", c.rope_theta_local}}}};
@@ -139,14 +142,14 @@ void WriteHuggingFaceModel(const ModelWeights& weights, const std::filesystem::p
     return num_shards == 1 ? "model.safetensors"
                            : fmt::format("model-{:05}-of-{:05}.safetensors", shard + 1, num_shards);
   };
-  for (const TensorSlot& slot : ListTensors(view)) {
-    keep_alive.push_back(slot.is_norm && minus_one ? *slot.tensor - 1 : slot.tensor->contiguous());
+  for (const auto& [slot, stored] : StoredTensors(ListTensors(view))) {
+    keep_alive.push_back(slot.is_norm && minus_one ? stored - 1 : stored);
     const torch::Tensor& tensor = keep_alive.back();
     const size_t shard = keep_alive.size() % shards.size();
     const DType dtype = tensor.scalar_type() == torch::kBFloat16 ? DType::kBF16 : DType::kF32;
     shards[shard].push_back({slot.hf_name,
                              dtype,
-                             slot.shape,
+                             slot.stored_shape(),
                              {static_cast<const std::byte*>(tensor.data_ptr()), tensor.nbytes()}});
     file_of[slot.hf_name] = file_name(shard);
   }
@@ -174,23 +177,26 @@ GgufBuilder MakeGguf(const ModelWeights& weights) {
       .SetFloat(prefix + "attention.scale", static_cast<float>(c.attention_scale))
       .SetFloat(prefix + "attention.layer_norm_rms_epsilon", static_cast<float>(c.norm_eps))
       .SetFloat(prefix + "rope.freq_base", static_cast<float>(c.rope_theta));
-  if (c.rope_scale_linear != 1) {
+  if (c.rope_scaling.kind == RopeScaling::Kind::kLinear) {
     builder.SetString(prefix + "rope.scaling.type", "linear")
-        .SetFloat(prefix + "rope.scaling.factor", static_cast<float>(c.rope_scale_linear));
+        .SetFloat(prefix + "rope.scaling.factor", static_cast<float>(c.rope_scaling.factor));
   }
   if (c.final_logit_softcap != 0) {
     builder.SetFloat(prefix + "final_logit_softcapping", static_cast<float>(c.final_logit_softcap));
   }
-  if (family.sliding_pattern != 0) {
+  if (c.attn_logit_softcap != 0) {
+    builder.SetFloat(prefix + "attn_logit_softcapping", static_cast<float>(c.attn_logit_softcap));
+  }
+  if (family.sliding == SlidingRule::kPattern) {
     builder.SetFloat(prefix + "rope.freq_base_swa", static_cast<float>(c.rope_theta_local))
         .SetInt(prefix + "attention.sliding_window", c.sliding_window)
         .SetBools(prefix + "attention.sliding_window_pattern", c.layer_is_sliding);
   }
   ModelWeights view = weights;
-  for (const TensorSlot& slot : ListTensors(view)) {
-    torch::Tensor tensor = slot.tensor->to(torch::kFloat).contiguous();
-    if (slot.interleaved_heads > 0) tensor = Interleave(tensor, slot.interleaved_heads);
-    builder.AddTensor(slot.gguf_name, GgmlType::kF32, slot.shape, Bytes(tensor));
+  for (const StoredTensor& stored : StoredTensors(ListTensors(view))) {
+    torch::Tensor tensor = stored.tensor.to(torch::kFloat).contiguous();
+    if (stored.slot.interleaved_heads > 0) tensor = Interleave(tensor, stored.slot.interleaved_heads);
+    builder.AddTensor(stored.slot.gguf_name, GgmlType::kF32, stored.slot.stored_shape(), Bytes(tensor));
   }
   return builder;
 }

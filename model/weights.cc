@@ -28,13 +28,12 @@ void DumpWeights(const ModelWeights& weights, const std::filesystem::path& path)
   ModelWeights view = weights;  // tensors are shared, not copied
   std::vector<torch::Tensor> keep_alive;
   std::vector<NamedTensor> tensors;
-  for (const TensorSlot& slot : ListTensors(view)) {
-    keep_alive.push_back(slot.tensor->contiguous());
-    const torch::Tensor& tensor = keep_alive.back();
-    tensors.push_back({slot.hf_name,
-                       FileType(tensor.scalar_type()),
-                       slot.shape,
-                       {static_cast<const std::byte*>(tensor.data_ptr()), tensor.nbytes()}});
+  for (const StoredTensor& stored : StoredTensors(ListTensors(view))) {
+    keep_alive.push_back(stored.tensor);
+    tensors.push_back({stored.slot.hf_name,
+                       FileType(stored.tensor.scalar_type()),
+                       stored.tensor.sizes().vec(),
+                       {static_cast<const std::byte*>(stored.tensor.data_ptr()), stored.tensor.nbytes()}});
   }
   WriteSafetensors(path, tensors, {{"elrea.config", JsonLine(weights.config.ToJson())}});
 }

@@ -16,10 +16,13 @@ namespace elrea {
 struct LayerWeights {
   torch::Tensor attn_norm;       // [dim] f32
   torch::Tensor q, k, v, o;      // [heads*head_dim, dim], [kv_heads*head_dim, dim] x2, [dim, heads*head_dim]
+  torch::Tensor q_bias, k_bias, v_bias;  // [rows of q, k, v] f32, undefined without qkv_bias
+  torch::Tensor o_bias;                  // [dim] f32, undefined without o_bias
   torch::Tensor q_norm, k_norm;  // [head_dim] f32, undefined without qk_norm
   torch::Tensor attn_post_norm;  // [dim] f32, undefined without post_norms
   torch::Tensor ffn_norm;        // [dim] f32
   torch::Tensor gate, up, down;  // [ffn, dim] x2, [dim, ffn]
+  torch::Tensor gate_bias, up_bias, down_bias;  // [ffn] x2, [dim] f32, undefined without mlp_bias
   torch::Tensor ffn_post_norm;   // [dim] f32, undefined without post_norms
 };
 
@@ -34,7 +37,7 @@ struct ModelWeights {
 };
 
 // Loads a .gguf file or a Hugging Face directory; matrices and embedding in `dtype` (kFloat or kBFloat16),
-// norms in f32. kNotFound, kCorrupt (names file and tensor), kInvalidInput (unsupported architecture or
+// norms and biases in f32. kNotFound, kCorrupt (names file and tensor), kInvalidInput (unsupported architecture or
 // tensor type).
 ModelWeights LoadModelWeights(const std::filesystem::path& model, torch::Dtype dtype);
 

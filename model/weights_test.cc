@@ -148,7 +148,7 @@ TEST_F(WeightsTest, DumpHoldsEveryTensorAsInMemory) {
     for (const TensorSlot& slot : slots) {
       const TensorView& view = dump.Get(slot.hf_name);
       EXPECT_EQ(view.shape, slot.shape);
-      EXPECT_EQ(view.dtype, slot.is_norm ? DType::kF32 : DType::kBF16) << slot.hf_name;
+      EXPECT_EQ(view.dtype, slot.is_vector() ? DType::kF32 : DType::kBF16) << slot.hf_name;
       EXPECT_EQ(std::memcmp(view.bytes.data(), slot.tensor->data_ptr(), view.bytes.size()), 0)
           << slot.hf_name;
       count += slot.tensor->numel();
@@ -184,8 +184,14 @@ TEST_F(WeightsTest, DamagedGgufNamesTheTensor) {
   ExpectLoadError(path, ErrorKind::kCorrupt, "blk.1.attn_q.weight [32, 32] is missing");
   MakeGguf(model).AddTensor("blk.0.attn_q.weight", GgmlType::kF32, {16, 64}, floats).Write(path);
   ExpectLoadError(path, ErrorKind::kCorrupt, "blk.0.attn_q.weight has shape [16, 64], expected [32, 32]");
+  MakeGguf(model).AddTensor("blk.0.attn_sinks.weight", GgmlType::kF32, {32}, floats.substr(0, 128)).Write(path);
+  ExpectLoadError(path, ErrorKind::kInvalidInput, "blk.0.attn_sinks.weight");
   MakeGguf(model).AddTensor("blk.0.attn_q.bias", GgmlType::kF32, {32}, floats.substr(0, 128)).Write(path);
-  ExpectLoadError(path, ErrorKind::kInvalidInput, "blk.0.attn_q.bias");
+  ExpectLoadError(path, ErrorKind::kCorrupt, "blk.0.attn_k.bias [16] is missing");
+  MakeGguf(model).AddTensor("rope_freqs.weight", GgmlType::kF32, {32}, floats.substr(0, 128)).Write(path);
+  ExpectLoadError(path, ErrorKind::kInvalidInput, "32 rope factors");
+  MakeGguf(model).AddTensor("rope_freqs.weight", GgmlType::kF32, {4}, floats.substr(0, 16)).Write(path);
+  ExpectLoadError(path, ErrorKind::kInvalidInput, "rope factor is 0");
   MakeGguf(model).AddTensor("blk.0.attn_q.weight", static_cast<GgmlType>(99), {32, 32}, floats).Write(path);
   ExpectLoadError(path, ErrorKind::kInvalidInput, "blk.0.attn_q.weight");
   // A type flipped to one with other block sizes: the bytes of the tensor no longer fit.
@@ -216,7 +222,9 @@ TEST_F(WeightsTest, DamagedGgufMetadataNamesTheKey) {
          "value_length");
   expect(GgufBuilder(good).SetInt("llama.rope.dimension_count", 4), ErrorKind::kInvalidInput,
          "dimension_count");
-  expect(GgufBuilder(good).SetString("llama.rope.scaling.type", "yarn"), ErrorKind::kInvalidInput, "yarn");
+  expect(GgufBuilder(good).SetString("llama.rope.scaling.type", "mystery"), ErrorKind::kInvalidInput, "mystery");
+  expect(GgufBuilder(good).SetString("llama.rope.scaling.type", "yarn").SetFloat("llama.rope.scaling.factor", 0),
+         ErrorKind::kInvalidInput, "factor is 0");
 }
 
 // Any byte of the header, and of config.json, may be wrong: the answer is an Error or a model, never a crash.

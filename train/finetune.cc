@@ -236,6 +236,7 @@ AdapterConfig MakeAdapterConfig(const LoraOptions& options) {
     }
     config.targets[found - names.begin()] = true;
   }
+  CompleteTargets(config.targets);
   if (options.target_modules.empty()) throw Error(ErrorKind::kInvalidInput, "lora.target_modules is empty");
   return config;
 }
