@@ -1,6 +1,6 @@
-// Words already merged. Natural text repeats its words, so most of encoding is a lookup here. The cache never
-// changes a result. Each call leases one from a pool: one lock per call instead of one per word, nothing
-// shared while in use.
+// Words already turned into tokens. Natural text repeats its words, so most of encoding is a lookup here. The
+// cache never changes a result. Each call leases one from a pool: one lock per call instead of one per word,
+// nothing shared while in use.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "data/bpe_merges.h"
+#include "data/bpe_vocabulary.h"
 #include "data/tokenizer_added.h"
 
 namespace elrea {
@@ -44,6 +45,20 @@ class WordCache {
 
 // All that one call of Encode needs to itself.
 struct EncodeScratch {
+  // Appends the tokens of `word`: those remembered, or what `append` appends to `tokens`.
+  template <typename Append>
+  void EncodeCached(std::string_view word, std::vector<int32_t>& tokens, const Append& append) {
+    if (word.size() > WordCache::kMaxWordBytes) return append();
+    const uint64_t hash = HashBytes(word);
+    if (const auto known = cache.Find(word, hash)) {
+      tokens.insert(tokens.end(), known->begin(), known->end());
+      return;
+    }
+    const size_t before = tokens.size();
+    append();
+    cache.Insert(word, hash, std::span(tokens).subspan(before));
+  }
+
   WordCache cache;
   BpeMerger merger;
   std::vector<std::string_view> pieces;

@@ -9,7 +9,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
-#include "data/pretokenizer_chars.h"
+#include "data/text_classes.h"
 
 namespace elrea {
 namespace {
@@ -127,6 +127,13 @@ std::vector<Segment> ApplyBehavior(SplitBehavior behavior, std::vector<Segment> 
   return segments;
 }
 
+void PushSegments(std::string_view text, SplitBehavior behavior, std::vector<Segment> segments,
+                  std::vector<std::string_view>& pieces) {
+  for (const Segment& segment : ApplyBehavior(behavior, std::move(segments))) {
+    pieces.push_back(text.substr(segment.begin, segment.end - segment.begin));
+  }
+}
+
 void SplitDigits(std::string_view text, bool individual, std::vector<std::string_view>& pieces) {
   const uint8_t* classes = CharClassTable();
   size_t begin = 0;
@@ -194,11 +201,36 @@ void PreTokenizer::AddJson(const SortedJson& section, const std::string& origin,
     AddByteLevel(section, here);
   } else if (type == "Metaspace") {
     AddMetaspace(section, here);
-  } else {
-    throw Error(
-        ErrorKind::kInvalidInput,
-        fmt::format("{} is not supported (Sequence, Split, Digits, ByteLevel and Metaspace are)", here));
+  } else if (!AddClasses(type, section, here)) {
+    throw Error(ErrorKind::kInvalidInput,
+                fmt::format("{} is not supported (Sequence, Split, Digits, ByteLevel, Metaspace, "
+                            "BertPreTokenizer, Whitespace, WhitespaceSplit, Punctuation and "
+                            "CharDelimiterSplit are)",
+                            here));
   }
+}
+
+bool PreTokenizer::AddClasses(const std::string& type, const SortedJson& section, const std::string& origin) {
+  using Kind = ClassStage::Kind;
+  if (type == "WhitespaceSplit" || type == "Whitespace" || type == "BertPreTokenizer") {
+    stages_.push_back(ClassStage{Kind::kSpace, SplitBehavior::kRemoved});
+  }
+  if (type == "WhitespaceSplit") return true;
+  if (type == "Whitespace") {
+    stages_.push_back(ClassStage{Kind::kWord, SplitBehavior::kContiguous});
+  } else if (type == "BertPreTokenizer") {
+    stages_.push_back(ClassStage{Kind::kPunctuation, SplitBehavior::kIsolated});
+  } else if (type == "Punctuation") {
+    const auto behavior = JsonFieldOr<std::string>(section, "behavior", "Isolated", origin);
+    stages_.push_back(ClassStage{Kind::kPunctuation, BehaviorNamed(behavior, origin)});
+  } else if (type == "CharDelimiterSplit") {
+    const auto delimiter = JsonField<std::string>(section, "delimiter", origin);
+    stages_.push_back(std::make_unique<PatternStage>(
+        PatternStage{delimiter, std::nullopt, SplitBehavior::kRemoved, false}));
+  } else {
+    return false;
+  }
+  return true;
 }
 
 void PreTokenizer::AddSplit(const SortedJson& section, const std::string& origin) {
@@ -255,18 +287,31 @@ std::vector<PreTokenizerRegex::Match> PreTokenizer::PatternStage::Find(std::stri
   return matches;
 }
 
+std::vector<PreTokenizerRegex::Match> PreTokenizer::ClassStage::Find(std::string_view text) const {
+  const uint8_t* classes = kind == Kind::kSpace ? CharClassTable() : TextClassTable();
+  const uint8_t wanted = kind == Kind::kSpace         ? kSpaceChar
+                         : kind == Kind::kPunctuation ? kPunctuationChar
+                                                      : kWordChar;
+  std::vector<PreTokenizerRegex::Match> matches;
+  for (size_t pos = 0; pos < text.size();) {
+    const Char c = CharAt(text, pos);
+    if (classes[c.code] & wanted) matches.push_back({pos, pos + c.num_bytes});
+    pos += c.num_bytes;
+  }
+  return matches;
+}
+
 void PreTokenizer::RunStage(const Stage& stage, std::string_view text,
                             std::vector<std::string_view>& pieces) {
   if (const auto* scanner = std::get_if<ScannerKind>(&stage)) {
     ScanPieces(*scanner, text, pieces);
   } else if (const auto* digits = std::get_if<DigitsStage>(&stage)) {
     SplitDigits(text, digits->individual, pieces);
+  } else if (const auto* chars = std::get_if<ClassStage>(&stage)) {
+    PushSegments(text, chars->behavior, Segments(chars->Find(text), text.size(), false), pieces);
   } else {
     const PatternStage& pattern = *std::get<std::unique_ptr<const PatternStage>>(stage);
-    const auto segments = Segments(pattern.Find(text), text.size(), pattern.invert);
-    for (const Segment& segment : ApplyBehavior(pattern.behavior, segments)) {
-      pieces.push_back(text.substr(segment.begin, segment.end - segment.begin));
-    }
+    PushSegments(text, pattern.behavior, Segments(pattern.Find(text), text.size(), pattern.invert), pieces);
   }
 }
 
@@ -293,6 +338,8 @@ std::string PreTokenizer::Description() const {
       text += fmt::format(";scan {}", static_cast<int>(*scanner));
     } else if (const auto* digits = std::get_if<DigitsStage>(&stage)) {
       text += fmt::format(";digits {}", digits->individual);
+    } else if (const auto* chars = std::get_if<ClassStage>(&stage)) {
+      text += fmt::format(";class {} {}", static_cast<int>(chars->kind), static_cast<int>(chars->behavior));
     } else {
       const PatternStage& pattern = *std::get<std::unique_ptr<const PatternStage>>(stage);
       text += fmt::format(";split {} {} {} {}", pattern.regex.has_value(), static_cast<int>(pattern.behavior),

@@ -25,8 +25,8 @@ class PreTokenizer {
 
   // kInvalidInput for a name we do not know, with those we do. Names as llama.cpp writes them.
   static PreTokenizer FromGgufName(const std::string& name, const std::string& origin);
-  // Sequence, Split, Digits, ByteLevel, Metaspace. kInvalidInput for another type; kCorrupt for a malformed
-  // section.
+  // Sequence, Split, Digits, ByteLevel, Metaspace, BertPreTokenizer, Whitespace, WhitespaceSplit,
+  // Punctuation, CharDelimiterSplit. kInvalidInput for another type; kCorrupt for a malformed section.
   static PreTokenizer FromJson(const SortedJson& section, const std::string& origin);
 
   // Appends the pieces of `text`, in order. REQUIRES: valid UTF-8.
@@ -47,6 +47,12 @@ class PreTokenizer {
   struct DigitsStage {
     bool individual;
   };
+  // Every character of a class is a match.
+  struct ClassStage {
+    enum class Kind { kSpace, kPunctuation, kWord } kind;
+    SplitBehavior behavior;
+    std::vector<PreTokenizerRegex::Match> Find(std::string_view text) const;
+  };
   struct PatternStage {
     std::string pattern;
     std::optional<PreTokenizerRegex> regex;  // none for a plain string
@@ -54,9 +60,11 @@ class PreTokenizer {
     bool invert;
     std::vector<PreTokenizerRegex::Match> Find(std::string_view text) const;
   };
-  using Stage = std::variant<ScannerKind, DigitsStage, std::unique_ptr<const PatternStage>>;
+  using Stage = std::variant<ScannerKind, DigitsStage, ClassStage, std::unique_ptr<const PatternStage>>;
 
   void AddJson(const SortedJson& section, const std::string& origin, int depth);
+  // Adds the stages of a type that cuts by classes of characters; false for another type.
+  bool AddClasses(const std::string& type, const SortedJson& section, const std::string& origin);
   void AddSplit(const SortedJson& section, const std::string& origin);
   void AddByteLevel(const SortedJson& section, const std::string& origin);
   void AddMetaspace(const SortedJson& section, const std::string& origin);

@@ -1,6 +1,6 @@
 // Hand-written equivalents of the regular expressions with which byte-level BPE families cut text into
 // pieces. Three to five times as fast as the expressions in PCRE2, and independent of its Unicode version;
-// the test holds each against its expression. What they do NOT do: merge bytes into tokens (bpe_tokenizer.h).
+// the test holds each against its expression. What they do NOT do: merge bytes into tokens (bpe_model.h).
 #pragma once
 
 #include <optional>

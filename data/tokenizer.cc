@@ -7,14 +7,14 @@
 #include "core/files.h"
 #include "core/gguf.h"
 #include "core/text.h"
-#include "data/bpe_tokenizer.h"
+#include "data/pipeline_tokenizer.h"
 #include "data/tokenizer_gguf.h"
 #include "data/tokenizer_json.h"
 
 namespace elrea {
 namespace {
 
-BpeSpec ReadSpec(const fs::path& model) {
+TokenizerSpec ReadSpec(const fs::path& model) {
   std::error_code unreadable;  // reading will say why
   if (fs::is_directory(model, unreadable)) {
     const fs::path json = model / "tokenizer.json";
@@ -38,7 +38,7 @@ BpeSpec ReadSpec(const fs::path& model) {
 
 std::unique_ptr<Tokenizer> Tokenizer::Load(const fs::path& model) {
   return WithContext("loading the tokenizer",
-                     [&] { return std::make_unique<BpeTokenizer>(ReadSpec(model)); });
+                     [&] { return std::make_unique<PipelineTokenizer>(ReadSpec(model)); });
 }
 
 std::string Tokenizer::Decode(std::span<const int32_t> tokens, bool skip_special) const {

@@ -1,5 +1,6 @@
 // Text <-> token ids of a model's own vocabulary: byte-level BPE (GPT-2, Llama 3, Qwen 2, SmolLM
-// pre-tokenisers) and SentencePiece-style BPE, from GGUF metadata or a Hugging Face tokenizer.json.
+// pre-tokenisers) and SentencePiece-style BPE, from GGUF metadata or a Hugging Face tokenizer.json, and
+// WordPiece (BERT) from the latter.
 // Const-shareable.
 #pragma once
 
@@ -36,6 +37,9 @@ class Tokenizer {
   std::optional<int32_t> bos() const { return bos_; }
   std::optional<int32_t> eos() const { return eos_; }
   bool add_bos() const { return add_bos_; }  // the model expects BOS at the start of every text
+  // What the file's post-processor puts around one text, such as [CLS] and [SEP]; Encode leaves both out.
+  const std::vector<int32_t>& text_prefix() const { return prefix_; }
+  const std::vector<int32_t>& text_suffix() const { return suffix_; }
   std::optional<int32_t> FindToken(std::string_view special_text) const;  // id of a special token by its text
   const std::string& chat_template() const {
     return chat_template_;
@@ -43,7 +47,8 @@ class Tokenizer {
   // Hash of vocabulary, merges, special tokens and kind: equal hash means equal encodings.
   const std::string& fingerprint() const { return fingerprint_; }
 
-  // Whether the first token's leading space is not part of the text (SentencePiece's dummy prefix).
+  // Whether the first token's leading space is not part of the text (SentencePiece's dummy prefix, the space
+  // before a WordPiece word).
   bool strips_leading_space() const { return strips_leading_space_; }
 
  protected:
@@ -51,6 +56,7 @@ class Tokenizer {
   std::optional<int32_t> bos_, eos_;
   bool add_bos_ = false;
   bool strips_leading_space_ = false;  // encoding put a space before the text; decoding takes it away
+  std::vector<int32_t> prefix_, suffix_;
   std::vector<std::pair<std::string, int32_t>> special_;
   std::string chat_template_, fingerprint_;
 };

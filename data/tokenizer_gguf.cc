@@ -129,30 +129,32 @@ std::vector<double> ReadScores(const GgufFile& file, size_t vocab_size) {
 }
 
 // Byte-level: GPT-2's scheme with the pre-tokeniser of the family.
-void FillByteLevel(const GgufFile& file, BpeSpec& spec) {
+void FillByteLevel(const GgufFile& file, TokenizerSpec& spec) {
+  auto& bpe = spec.model.emplace<BpeRules>();
   const std::string pre = file.GetString("tokenizer.ggml.pre");
-  spec.byte_level = true;
+  bpe.byte_level = true;
   spec.pre_tokenizer = PreTokenizer::FromGgufName(pre, file.path().string());
-  spec.merges = ReadMerges(file, spec.vocabulary);
+  bpe.merges = ReadMerges(file, spec.vocabulary);
   const bool llama3 = pre == "llama-bpe" || pre == "llama3" || pre == "llama-v3";
-  spec.ignore_merges = llama3;
+  bpe.ignore_merges = llama3;
   spec.add_bos = BoolOr(file, "tokenizer.ggml.add_bos_token", llama3);
   if (pre == "qwen2") spec.normalizer.Add(Normalizer::Step::kNfc);
 }
 
-void FillSentencePiece(const GgufFile& file, BpeSpec& spec) {
+void FillSentencePiece(const GgufFile& file, TokenizerSpec& spec) {
+  auto& bpe = spec.model.emplace<BpeRules>();
   const auto vocab_size = static_cast<size_t>(spec.vocabulary.size());
-  spec.byte_fallback = true;
-  spec.fuse_unknown = true;
+  bpe.byte_fallback = true;
+  bpe.fuse_unknown = true;
   spec.unknown = TokenId(file, "tokenizer.ggml.unknown_token_id", vocab_size);
   spec.add_bos = BoolOr(file, "tokenizer.ggml.add_bos_token", true);
   if (BoolOr(file, "tokenizer.ggml.add_space_prefix", !IsGemma(file))) {
     spec.normalizer.Add(Normalizer::Step::kPrepend, std::string(kLowLine));
-    spec.strip_leading_space = true;
+    spec.decoder.strips_leading_space = true;
   }
   spec.normalizer.Add(Normalizer::Step::kReplace, std::string(kLowLine), " ");
   if (file.Contains("tokenizer.ggml.merges")) {
-    spec.merges = ReadMerges(file, spec.vocabulary);
+    bpe.merges = ReadMerges(file, spec.vocabulary);
     return;
   }
   std::vector<double> scores = ReadScores(file, vocab_size);
@@ -160,12 +162,12 @@ void FillSentencePiece(const GgufFile& file, BpeSpec& spec) {
     // Gemma's scores do not follow the order in which its merges were learnt; the order of its tokens does.
     for (size_t id = 0; id < vocab_size; ++id) scores[id] = -static_cast<double>(id);
   }
-  spec.merges = DeriveMerges(spec.vocabulary, scores);
+  bpe.merges = DeriveMerges(spec.vocabulary, scores);
 }
 
 }  // namespace
 
-BpeSpec ReadGgufTokenizer(const GgufFile& file) {
+TokenizerSpec ReadGgufTokenizer(const GgufFile& file) {
   const std::string model = file.GetString("tokenizer.ggml.model");
   if (model != "gpt2" && model != "llama") {
     throw Error(
@@ -177,7 +179,7 @@ BpeSpec ReadGgufTokenizer(const GgufFile& file) {
   std::vector<std::string> pieces = ReadPieces(file);
   std::vector<int64_t> types = ReadTypes(file, pieces.size());
   if (model == "llama" && IsGemma(file)) RespellSpaceRuns(pieces, types);
-  BpeSpec spec;
+  TokenizerSpec spec;
   spec.added = AddedTokens(pieces, types);
   spec.bos = TokenId(file, "tokenizer.ggml.bos_token_id", pieces.size());
   spec.eos = TokenId(file, "tokenizer.ggml.eos_token_id", pieces.size());

@@ -2,13 +2,13 @@
 #pragma once
 
 #include "core/gguf.h"
-#include "data/bpe_tokenizer.h"
+#include "data/tokenizer_spec.h"
 
 namespace elrea {
 
 // kCorrupt for missing or ill-matched fields and ids out of range, kInvalidInput for kinds of tokenizer other
 // than byte-level and SentencePiece BPE or an unknown pre-tokeniser. Messages name the file and the key.
-BpeSpec ReadGgufTokenizer(const GgufFile& file);
+TokenizerSpec ReadGgufTokenizer(const GgufFile& file);
 
 // The merges that a vocabulary of scored pieces implies: every way to put a piece together from two others,
 // best score first; of equal scores the longer left part first, then by id. `score`: [vocab].

@@ -127,15 +127,10 @@ bool HasType(const SortedJson& section, std::string_view type) {
 
 void RejectUnsupported(const Source& source, const SortedJson& model) {
   const std::string here = source.origin + ": model";
-  const auto type =
-      JsonFieldOr<std::string>(model, "type", model.contains("merges") ? "BPE" : "unknown", here);
-  if (type != "BPE") {
-    throw Error(ErrorKind::kInvalidInput,
-                fmt::format("{}: a {} tokenizer is not supported, only BPE is", source.origin, type));
-  }
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     if (!JsonFieldOr<std::string>(model, key, "", here).empty()) {
-      throw Error(ErrorKind::kInvalidInput, fmt::format("{}: model.{} is not supported", source.origin, key));
+      throw Error(ErrorKind::kInvalidInput,
+                  fmt::format("{}: model.{} is not supported for BPE", source.origin, key));
     }
   }
   if (JsonFieldOr<double>(model, "dropout", 0.0, here) > 0.0) {
@@ -172,24 +167,37 @@ std::string ConfiguredTemplate(const SortedJson& config, const std::string& orig
   return "";
 }
 
-// The token that the post-processor puts before a text, if it does.
-std::optional<int32_t> PostProcessorBos(const SortedJson& section, const Vocabulary& vocabulary) {
-  if (!section.is_object()) return std::nullopt;
-  if (const auto parts = section.find("processors"); parts != section.end() && parts->is_array()) {
-    for (const SortedJson& part : *parts) {
-      if (const auto bos = PostProcessorBos(part, vocabulary)) return bos;
-    }
-  }
-  const auto single = section.find("single");
-  if (single == section.end() || !single->is_array() || single->empty()) return std::nullopt;
-  const SortedJson& first = single->front();
-  if (!first.is_object() || !first.contains("SpecialToken")) return std::nullopt;
-  const SortedJson& token = first["SpecialToken"];
-  if (!token.is_object() || !token.contains("id") || !token["id"].is_string()) return std::nullopt;
-  return vocabulary.Find(token["id"].get_ref<const std::string&>());
+// Appends the id of a token that a post-processor names: {"SpecialToken": {"id": TEXT}} or [TEXT, ID].
+void AppendNamed(const SortedJson& named, const Vocabulary& vocabulary, std::vector<int32_t>& tokens) {
+  const SortedJson* text = nullptr;
+  if (named.is_object() && named.contains("id")) text = &named["id"];
+  if (named.is_array() && !named.empty()) text = &named[0];
+  if (text == nullptr || !text->is_string()) return;
+  if (const auto id = vocabulary.Find(text->get_ref<const std::string&>())) tokens.push_back(*id);
 }
 
-void ReadConfig(const fs::path& folder, BpeSpec& spec) {
+// What the post-processor puts around a text: TemplateProcessing, BertProcessing and RobertaProcessing, alone
+// or in a Sequence.
+void ReadPostProcessor(const SortedJson& section, TokenizerSpec& spec) {
+  if (!section.is_object()) return;
+  if (const auto parts = section.find("processors"); parts != section.end() && parts->is_array()) {
+    for (const SortedJson& part : *parts) ReadPostProcessor(part, spec);
+  }
+  if (section.contains("cls")) AppendNamed(section["cls"], spec.vocabulary, spec.prefix);
+  if (section.contains("sep")) AppendNamed(section["sep"], spec.vocabulary, spec.suffix);
+  const auto single = section.find("single");
+  if (single == section.end() || !single->is_array()) return;
+  bool behind_text = false;
+  for (const SortedJson& part : *single) {
+    if (!part.is_object()) continue;
+    if (part.contains("Sequence")) behind_text = true;
+    if (part.contains("SpecialToken")) {
+      AppendNamed(part["SpecialToken"], spec.vocabulary, behind_text ? spec.suffix : spec.prefix);
+    }
+  }
+}
+
+void ReadConfig(const fs::path& folder, TokenizerSpec& spec) {
   std::error_code unreadable;  // as good as absent
   const fs::path path = folder / "tokenizer_config.json";
   if (fs::exists(path, unreadable)) {
@@ -206,41 +214,82 @@ void ReadConfig(const fs::path& folder, BpeSpec& spec) {
   if (fs::exists(jinja, unreadable)) spec.chat_template = ReadFile(jinja);
 }
 
-void ReadModel(const Source& source, const SortedJson& model, BpeSpec& spec) {
+void ReadUnknown(const Source& source, const SortedJson& model, TokenizerSpec& spec) {
+  const auto unknown = JsonFieldOr<std::string>(model, "unk_token", "", source.origin + ": model");
+  if (unknown.empty()) return;
+  spec.unknown = spec.vocabulary.Find(unknown);
+  if (!spec.unknown)
+    ThrowCorrupt(source, fmt::format("model.unk_token \"{}\" is not in model.vocab", unknown));
+}
+
+BpeRules ReadBpe(const Source& source, const SortedJson& model, const TokenizerSpec& spec) {
+  RejectUnsupported(source, model);
   const std::string here = source.origin + ": model";
-  spec.merges = ReadMerges(source, model, spec.vocabulary);
-  spec.byte_fallback = JsonFieldOr<bool>(model, "byte_fallback", false, here);
-  spec.ignore_merges = JsonFieldOr<bool>(model, "ignore_merges", false, here);
-  spec.fuse_unknown = JsonFieldOr<bool>(model, "fuse_unk", false, here);
-  const auto unknown = JsonFieldOr<std::string>(model, "unk_token", "", here);
-  if (!unknown.empty()) {
-    spec.unknown = spec.vocabulary.Find(unknown);
-    if (!spec.unknown)
-      ThrowCorrupt(source, fmt::format("model.unk_token \"{}\" is not in model.vocab", unknown));
+  return {.merges = ReadMerges(source, model, spec.vocabulary),
+          .byte_level = spec.pre_tokenizer.rules().byte_level,
+          .byte_fallback = JsonFieldOr<bool>(model, "byte_fallback", false, here),
+          .ignore_merges = JsonFieldOr<bool>(model, "ignore_merges", false, here),
+          .fuse_unknown = JsonFieldOr<bool>(model, "fuse_unk", false, here)};
+}
+
+WordPieceRules ReadWordPiece(const Source& source, const SortedJson& model) {
+  const std::string here = source.origin + ": model";
+  WordPieceRules rules;
+  rules.continuing_prefix =
+      JsonFieldOr<std::string>(model, "continuing_subword_prefix", rules.continuing_prefix, here);
+  rules.max_word_chars = JsonFieldOr<int64_t>(model, "max_input_chars_per_word", rules.max_word_chars, here);
+  return rules;
+}
+
+void ReadModel(const Source& source, const SortedJson& model, TokenizerSpec& spec) {
+  // Files of early versions name no type.
+  const auto type = JsonFieldOr<std::string>(model, "type", model.contains("merges") ? "BPE" : "unknown",
+                                             source.origin + ": model");
+  ReadUnknown(source, model, spec);
+  if (type == "BPE") {
+    spec.model = ReadBpe(source, model, spec);
+  } else if (type == "WordPiece") {
+    spec.model = ReadWordPiece(source, model);
+  } else {
+    throw Error(
+        ErrorKind::kInvalidInput,
+        fmt::format("{}: a {} tokenizer is not supported, only BPE and WordPiece are", source.origin, type));
   }
+}
+
+void ReadDecoder(const Source& source, TokenizerSpec& spec) {
+  using Prepend = PreTokenizer::TextRules::Prepend;
+  const SortedJson& section = Section(source, source.root, "decoder", true);
+  TokenDecoder& decoder = spec.decoder;
+  if (HasType(section, "WordPiece")) {
+    const std::string here = source.origin + ": decoder";
+    decoder.continuing_prefix = JsonFieldOr<std::string>(section, "prefix", "##", here);
+    decoder.cleanup = JsonFieldOr<bool>(section, "cleanup", true, here);
+    decoder.strips_leading_space = true;
+    return;
+  }
+  decoder.strips_leading_space =
+      !spec.pre_tokenizer.rules().byte_level && (spec.normalizer.prepends() || HasType(section, "Strip") ||
+                                                 spec.pre_tokenizer.rules().prepend != Prepend::kNever);
 }
 
 }  // namespace
 
-BpeSpec ReadJsonTokenizer(const fs::path& tokenizer_json) {
+TokenizerSpec ReadJsonTokenizer(const fs::path& tokenizer_json) {
   const Source source{tokenizer_json.string(), ReadSortedJsonFile(tokenizer_json)};
   if (!source.root.is_object()) ThrowCorrupt(source, "not a JSON object");
   const SortedJson& model = Section(source, source.root, "model", true);
   if (model.empty()) ThrowCorrupt(source, "the field \"model\" is missing");
-  RejectUnsupported(source, model);
-  BpeSpec spec;
+  TokenizerSpec spec;
   spec.added = ReadAddedTokens(source);
   spec.vocabulary = ReadVocabulary(source, model, spec.added);
-  ReadModel(source, model, spec);
   spec.normalizer.AddJson(Section(source, source.root, "normalizer", true), source.origin);
   spec.pre_tokenizer =
       PreTokenizer::FromJson(Section(source, source.root, "pre_tokenizer", true), source.origin);
-  spec.byte_level = spec.pre_tokenizer.rules().byte_level;
-  const SortedJson& decoder = Section(source, source.root, "decoder", true);
-  using Prepend = PreTokenizer::TextRules::Prepend;
-  spec.strip_leading_space = !spec.byte_level && (spec.normalizer.prepends() || HasType(decoder, "Strip") ||
-                                                  spec.pre_tokenizer.rules().prepend != Prepend::kNever);
-  spec.bos = PostProcessorBos(Section(source, source.root, "post_processor", true), spec.vocabulary);
+  ReadModel(source, model, spec);
+  ReadDecoder(source, spec);
+  ReadPostProcessor(Section(source, source.root, "post_processor", true), spec);
+  if (!spec.prefix.empty()) spec.bos = spec.prefix.front();
   spec.add_bos = spec.bos.has_value();
   ReadConfig(tokenizer_json.parent_path(), spec);
   return spec;

