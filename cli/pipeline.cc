@@ -5,7 +5,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <deque>
 
 #include "cli/evaluation.h"
 #include "cli/responder.h"
@@ -43,6 +45,13 @@ std::string InstructionsChecksum(const std::vector<TokenRow>& rows) {
   return ChecksumHex(bytes);
 }
 
+// Rows that all stores have. A session may have been killed when some had a chunk that others had not; then they are
+// ahead by that chunk, or finished.
+int64_t NumDone(const std::deque<FeatureStoreWriter>& stores) {
+  const auto fewer = [](const FeatureStoreWriter& a, const FeatureStoreWriter& b) { return a.num_done() < b.num_done(); };
+  return std::min_element(stores.begin(), stores.end(), fewer)->num_done();
+}
+
 // A run whose rows were kept but whose clusters are of other rows has been tampered with.
 void CheckClusterRows(const Clustering& clustering, const RunData& data, const RunPaths& paths) {
   if (clustering.num_rows == static_cast<int64_t>(data.train.rows.size())) return;
@@ -71,23 +80,30 @@ void TrainBase(const Run& run, const RunData& data) {
 void ExtractFeatures(const Run& run, const RunData& data) {
   WithContext("extracting features", [&] {
     const Decoder& decoder = *run.backbone.decoder;
+    const std::vector<int64_t> dims = AllProjectionDims(run.config.features);
     FeatureExtractor extractor(decoder, LoadFeatureCheckpoints(run.paths, run.config, decoder.config()),
-                               run.config.features);
+                               run.config.features, dims);
     const auto num_rows = static_cast<int64_t>(data.train.rows.size());
-    FeatureStoreWriter store(run.paths.features(),
-                             {num_rows, extractor.projection_dim(), extractor.fingerprint(),
-                              InstructionsChecksum(data.train.rows)});
-    if (store.finished()) return;
+    const std::string rows = InstructionsChecksum(data.train.rows);
+    std::deque<FeatureStoreWriter> stores;
+    for (size_t i = 0; i < dims.size(); ++i) {
+      stores.emplace_back(i == 0 ? run.paths.features() : run.paths.features_of(dims[i]),
+                          FeatureStoreSpec{num_rows, dims[i], extractor.fingerprint(i), rows});
+    }
     Progress progress("features", num_rows, "rows");
-    progress.StartAt(store.num_done());
-    while (store.num_done() < num_rows) {
-      const int64_t begin = store.num_done(), end = std::min(begin + kRowsPerFeatureChunk, num_rows);
+    progress.StartAt(NumDone(stores));
+    for (int64_t begin = NumDone(stores); begin < num_rows; begin = NumDone(stores)) {
+      const int64_t end = std::min(begin + kRowsPerFeatureChunk, num_rows);
       std::vector<std::span<const int32_t>> instructions;
       for (int64_t i = begin; i < end; ++i) instructions.push_back(Instruction(data.train.rows[i]));
-      store.Append(extractor.Extract(instructions));
+      const std::vector<std::vector<float>> features = extractor.ExtractAll(instructions);
+      for (size_t i = 0; i < dims.size(); ++i) {
+        if (stores[i].num_done() == begin) stores[i].Append(features[i]);
+      }
       progress.Set(end);
     }
-    store.Finish();
+    // The main one last: where it is there, the stage is done.
+    for (size_t i = stores.size(); i-- > 0;) stores[i].Finish();
   });
 }
 

@@ -15,7 +15,8 @@ bool MayChange(const std::string& path) {
     if (path.starts_with(section)) return true;
   }
   for (const char* field : {"model.path", "model.dtype", "model.decode_weights", "data.files",
-                            "data.validation_files", "data.test_files", "finetune.checkpoint_every_s"}) {
+                            "data.validation_files", "data.test_files", "finetune.checkpoint_every_s",
+                            "features.more_projection_dims"}) {
     if (path == field) return true;
   }
   return false;
@@ -31,6 +32,7 @@ PipelineConfig LoadConfig(const fs::path& path, const std::vector<std::string>& 
   PipelineConfig config;
   OptionSet(config).Load(path, overrides);
   MakeAdapterConfig(config.lora);
+  AllProjectionDims(config.features);
   for (const std::string& name : config.eval.methods) FindMethod(name);
   return config;
 }

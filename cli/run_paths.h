@@ -17,6 +17,7 @@ struct RunPaths {
   fs::path rows(const char* split) const { return data() / fmt::format("{}.jsonl", split); }
   fs::path base() const { return root / "base"; }
   fs::path features() const { return root / "features"; }
+  fs::path features_of(int64_t dim) const { return features() / std::to_string(dim); }  // of another length
   fs::path clusters() const { return root / "clusters"; }
   fs::path experts() const { return root / "experts"; }
   fs::path expert(int64_t cluster) const { return experts() / std::to_string(cluster); }

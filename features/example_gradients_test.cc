@@ -103,6 +103,34 @@ TEST_P(FeaturesTest, CheckpointsSideBySideGiveTheSameAsOneAfterTheOther) {
   EXPECT_LT((extract(1000) - extract(100)).abs().max().item<float>(), 1e-5f);  // 88 tokens, 176 at both
 }
 
+TEST_P(FeaturesTest, SeveralLengthsInOnePassAreThoseOfSinglePasses) {
+  const std::vector<FeatureCheckpoint> checkpoints = {Checkpoint(1, 3), Checkpoint(20, 6)};
+  const FeatureOptions options{.projection_dim = 64, .more_projection_dims = {300, 16, 1024}, .max_tokens_per_pass = 50};
+  const std::vector<int64_t> dims = AllProjectionDims(options);
+  ASSERT_EQ(dims, (std::vector<int64_t>{64, 300, 16, 1024}));
+  FeatureExtractor together(decoder_, checkpoints, options, dims);
+  const std::vector<std::vector<float>> features = together.ExtractAll(Spans());
+  ASSERT_EQ(features.size(), dims.size());
+  for (size_t i = 0; i < dims.size(); ++i) {
+    FeatureExtractor alone(decoder_, checkpoints, {.projection_dim = dims[i], .max_tokens_per_pass = 50});
+    EXPECT_EQ(features[i], alone.Extract(Spans())) << dims[i];
+    EXPECT_EQ(together.fingerprint(i), alone.fingerprint()) << dims[i];
+  }
+  EXPECT_EQ(FeatureExtractor(decoder_, checkpoints, options).Extract(Spans()), features[0]);
+}
+
+TEST(AllProjectionDimsTest, LengthsOutOfRangeOrTwiceAreNamed) {
+  for (const auto& [dim, more] : {std::pair<const char*, std::vector<int64_t>>{"15", {15}}, {"64", {64}}, {"99", {99, 99}}}) {
+    try {
+      AllProjectionDims({.projection_dim = 64, .more_projection_dims = more});
+      ADD_FAILURE() << "no error for " << dim;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kInvalidInput);
+      EXPECT_NE(error.message().find(dim), std::string::npos) << error.message();
+    }
+  }
+}
+
 TEST_P(FeaturesTest, FingerprintTellsCheckpointsAndOptionsApart) {
   auto fingerprint = [&](uint64_t seed, FeatureOptions options) {
     return FeatureExtractor(decoder_, {Checkpoint(seed, 3)}, options).fingerprint();

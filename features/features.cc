@@ -10,6 +10,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
@@ -43,10 +44,13 @@ AdamForm FormOf(const FeatureCheckpoint& c, const FeatureOptions& options) {
 }
 
 std::string Fingerprint(const std::vector<FeatureCheckpoint>& checkpoints, const FeatureOptions& options,
-                        const Decoder& decoder) {
+                        int64_t dim, const Decoder& decoder) {
   FeatureOptions fixed = options;
-  fixed.max_tokens_per_pass = 1;  // changes no feature
-  std::string text = JsonLine(OptionSet(fixed).ToJson()) + decoder.weights().fingerprint;
+  fixed.projection_dim = dim;
+  fixed.max_tokens_per_pass = 1;  // changes no feature, nor do other lengths
+  Json fields = OptionSet(fixed).ToJson();
+  fields.erase("more_projection_dims");
+  std::string text = JsonLine(fields) + decoder.weights().fingerprint;
   for (const FeatureCheckpoint& c : checkpoints) {
     for (const Tensor& t : {c.adapter.params, c.m, c.v}) {
       text += ChecksumHex({static_cast<const char*>(t.data_ptr()), t.nbytes()});
@@ -98,13 +102,31 @@ void Normalise(std::span<float> feature, size_t row) {
 
 }  // namespace
 
+std::vector<int64_t> AllProjectionDims(const FeatureOptions& options) {
+  std::vector<int64_t> dims = {options.projection_dim};
+  for (int64_t dim : options.more_projection_dims) {
+    const bool twice = std::find(dims.begin(), dims.end(), dim) != dims.end();
+    if (twice || dim < kMinProjectionDim || dim > kMaxProjectionDim) {
+      throw Error(ErrorKind::kInvalidInput,
+                  fmt::format("features.more_projection_dims: {} is {}", dim,
+                              twice ? "given twice, or is projection_dim"
+                                    : fmt::format("not in [{}, {}]", kMinProjectionDim, kMaxProjectionDim)));
+    }
+    dims.push_back(dim);
+  }
+  return dims;
+}
+
 FeatureExtractor::FeatureExtractor(const Decoder& decoder, std::vector<FeatureCheckpoint> checkpoints,
-                                   const FeatureOptions& options)
+                                   const FeatureOptions& options, const std::vector<int64_t>& dims)
     : decoder_(decoder), options_(options), layout_(decoder.config(), checkpoints.at(0).adapter.config) {
   if (options.checkpoints == "last") checkpoints.erase(checkpoints.begin(), checkpoints.end() - 1);
-  fingerprint_ = Fingerprint(checkpoints, options, decoder);
   pieces_aligned_ = PiecesAligned(layout_);
-  projection_.emplace_back(static_cast<uint64_t>(options.seed), layout_.num_params(), options.projection_dim);
+  for (int64_t dim : dims.empty() ? std::vector{options.projection_dim} : dims) {
+    fingerprints_.push_back(Fingerprint(checkpoints, options, dim, decoder));
+    projections_.emplace_back(static_cast<uint64_t>(options.seed), layout_.num_params(), dim);
+    sum_size_ += projections_.back().sum_size();
+  }
   for (FeatureCheckpoint& c : checkpoints) {
     auto weights = std::make_unique<LoraWeights>(layout_, c.adapter, decoder.dtype(), decoder.device());
     stages_.push_back({std::move(c), std::move(weights)});
@@ -133,8 +155,11 @@ void FeatureExtractor::Backpropagate(const std::vector<Segment>& segments, const
 void FeatureExtractor::AddPass(const std::vector<Segment>& segments, const std::vector<float*>& sums) {
   auto project = [&](int64_t i, int64_t begin, int64_t count, const float* grad) {
     const FeatureCheckpoint& c = segments[i].stage->checkpoint;
+    std::vector<float*> parts = {sums[i]};  // of each projection
+    for (const RandomProjection& projection : projections_) parts.push_back(parts.back() + projection.sum_size());
+    parts.pop_back();
     ProjectAdam(FormOf(c, options_), grad, c.m.data_ptr<float>() + begin, c.v.data_ptr<float>() + begin, begin, count,
-                projection_, {&sums[i], 1});
+                projections_, parts);
   };
   if (pieces_aligned_) return Backpropagate(segments, project);
   // Odd widths (tiny models): gather whole gradients first.
@@ -148,7 +173,7 @@ void FeatureExtractor::AddPass(const std::vector<Segment>& segments, const std::
 }
 
 std::vector<float> FeatureExtractor::SumSegments(const std::vector<Segment>& segments, size_t rows) {
-  const size_t size = projection_[0].sum_size();
+  const auto size = static_cast<size_t>(sum_size_);
   std::vector<float> storage(segments.size() * size);
   std::vector<float*> sums;
   int64_t tokens = 0;
@@ -165,9 +190,26 @@ std::vector<float> FeatureExtractor::SumSegments(const std::vector<Segment>& seg
   return storage;
 }
 
+void FeatureExtractor::FinishRow(const float* sum, size_t row, std::vector<std::vector<float>>& features) const {
+  for (size_t p = 0; p < projections_.size(); ++p) {
+    const auto dim = static_cast<size_t>(projections_[p].d_proj());
+    const std::span<float> feature(&features[p][row * dim], dim);
+    projections_[p].Finish(sum, feature.data());
+    Normalise(feature, row);
+    sum += projections_[p].sum_size();
+  }
+}
+
 std::vector<float> FeatureExtractor::Extract(const TokenSpans& instructions, std::span<ReadPrompt> read) {
-  int64_t dim = options_.projection_dim, sum_size = projection_[0].sum_size();
-  std::vector<float> features(instructions.size() * dim);
+  return std::move(ExtractAll(instructions, read)[0]);
+}
+
+std::vector<std::vector<float>> FeatureExtractor::ExtractAll(const TokenSpans& instructions,
+                                                             std::span<ReadPrompt> read) {
+  std::vector<std::vector<float>> features;
+  for (const RandomProjection& projection : projections_) {
+    features.emplace_back(instructions.size() * static_cast<size_t>(projection.d_proj()));
+  }
   for (auto [begin, end] : Passes(instructions, options_.max_tokens_per_pass)) {
     TokenSpans rows(instructions.begin() + static_cast<int64_t>(begin), instructions.begin() + static_cast<int64_t>(end));
     for (size_t i = 0; i < rows.size(); ++i) {
@@ -183,11 +225,7 @@ std::vector<float> FeatureExtractor::Extract(const TokenSpans& instructions, std
       segments[segments.size() - rows.size() + i].read = &read[begin + i];
     }
     std::vector<float> sums = SumSegments(segments, rows.size());
-    for (size_t i = 0; i < rows.size(); ++i) {
-      std::span<float> feature(&features[(begin + i) * dim], dim);
-      projection_[0].Finish(&sums[i * sum_size], feature.data());
-      Normalise(feature, begin + i);
-    }
+    for (size_t i = 0; i < rows.size(); ++i) FinishRow(&sums[i * static_cast<size_t>(sum_size_)], begin + i, features);
   }
   return features;
 }

@@ -18,8 +18,11 @@
 
 namespace elrea {
 
+constexpr int64_t kMinProjectionDim = 16, kMaxProjectionDim = 1 << 20;
+
 struct FeatureOptions {
   int64_t projection_dim = 8192;
+  std::vector<int64_t> more_projection_dims = {};
   std::string momentum = "included";
   std::string checkpoints = "all";
   int64_t max_tokens_per_pass = 2048;
@@ -27,12 +30,16 @@ struct FeatureOptions {
 };
 template <typename Visitor>
 void VisitOptions(FeatureOptions& o, Visitor& v) {
-  v.Field("projection_dim", o.projection_dim, "length of a feature; error of cosines ~ 1/sqrt of it", Between(16, 1 << 20));
+  v.Field("projection_dim", o.projection_dim, "length of a feature; error of cosines ~ 1/sqrt of it", Between(kMinProjectionDim, kMaxProjectionDim));
+  v.Field("more_projection_dims", o.more_projection_dims, "further lengths, made in the same passes and kept in features/<length>/, for comparison; clusters and routing use projection_dim");
   v.Field("momentum", o.momentum, "whether Adam's first moment, common to all rows, enters the feature (the paper's: included)", OneOf({"included", "excluded"}));
   v.Field("checkpoints", o.checkpoints, "epochs whose gradients are averaged", OneOf({"all", "last"}));
   v.Field("max_tokens_per_pass", o.max_tokens_per_pass, "tokens per pass; memory grows with it", AtLeast(1));
   v.Field("seed", o.seed, "of the random projection", AtLeast(0));
 }
+
+// projection_dim and then the further ones. kInvalidInput naming one that is out of range or given twice.
+std::vector<int64_t> AllProjectionDims(const FeatureOptions& options);
 
 // One epoch's adapter and moments, as train/ leaves them.
 struct FeatureCheckpoint {
@@ -52,15 +59,21 @@ struct ReadPrompt {
 // Holds what is common to all rows: checkpoints and projection. Single-thread use.
 class FeatureExtractor {
  public:
-  FeatureExtractor(const Decoder& decoder, std::vector<FeatureCheckpoint> checkpoints, const FeatureOptions& options);
+  // Of length options.projection_dim; with `dims`, of all these.
+  FeatureExtractor(const Decoder& decoder, std::vector<FeatureCheckpoint> checkpoints, const FeatureOptions& options,
+                   const std::vector<int64_t>& dims = {});
 
-  int64_t projection_dim() const { return options_.projection_dim; }
+  int64_t projection_dim() const { return projections_[0].d_proj(); }  // the first length
   int64_t num_params() const { return layout_.num_params(); }
-  // Identifies everything a feature depends on: checkpoints, projection and options.
-  const std::string& fingerprint() const { return fingerprint_; }
+  // Identifies everything a feature of the i-th length depends on: checkpoints, projection and options. Equal to that of
+  // an extractor of this length alone.
+  const std::string& fingerprint(size_t i = 0) const { return fingerprints_[i]; }
 
-  // Unit features [rows, projection_dim] of instructions (token ids, at least 2 each), row-major. `read` [rows], or
-  // empty: what the base adapter's passes leave.
+  // Unit features of each length [rows, dim] of instructions (token ids, at least 2 each), row-major: bit for bit those of
+  // an extractor of one length. `read` [rows], or empty: what the base adapter's passes leave.
+  std::vector<std::vector<float>> ExtractAll(const std::vector<std::span<const int32_t>>& instructions,
+                                             std::span<ReadPrompt> read = {});
+  // Those of the first length.
   std::vector<float> Extract(const std::vector<std::span<const int32_t>>& instructions, std::span<ReadPrompt> read = {});
 
   // The raw per-example gradient at the last checkpoint [rows][num_params]: oracle and diagnostics.
@@ -81,15 +94,19 @@ class FeatureExtractor {
     const Stage* stage;
     ReadPrompt* read = nullptr;
   };
-  // R a_t of all segments [rows, sum_size], summed over the checkpoints; segments come checkpoint by checkpoint.
+  // R a_t of all segments [rows, sum_size of all projections], summed over the checkpoints; segments come checkpoint by
+  // checkpoint.
   std::vector<float> SumSegments(const std::vector<Segment>& segments, size_t rows);
-  // sums[i] [sum_size] += R a_t of segment i.
+  // sums[i] [sum_size of all projections] += R a_t of segment i.
   void AddPass(const std::vector<Segment>& segments, const std::vector<float*>& sums);
+  // Row `row` of the features of each length, from its sums.
+  void FinishRow(const float* sum, size_t row, std::vector<std::vector<float>>& features) const;
   void Backpropagate(const std::vector<Segment>& segments, const GradientSink& sink);
 
-  std::vector<RandomProjection> projection_;  // one size today; AccumulateAll takes several
-  bool pieces_aligned_ = true;          // every piece of a gradient begins at a multiple of the projection's vector
-  std::string fingerprint_;
+  std::vector<RandomProjection> projections_;  // one for each length
+  int64_t sum_size_ = 0;                       // of all projections
+  bool pieces_aligned_ = true;  // every piece of a gradient begins at a multiple of the projection's vector
+  std::vector<std::string> fingerprints_;
 };
 
 }  // namespace elrea

@@ -98,6 +98,23 @@ TEST_F(PipelineTest, StagesOneByOneGiveTheSameRun) {
   EXPECT_EQ(ResultFiles(other), ResultFiles(run_->run()));
 }
 
+// Another length's store is that of a run of this length, made in the same pass or added to a finished run.
+TEST_F(PipelineTest, FurtherFeatureLengthsAreThoseOfARunOfTheirOwn) {
+  const fs::path other = run_->folder() / "length100";
+  const std::string features = "features/features.safetensors";
+  for (const char* stage : {"train", "features"}) {
+    const ProgramResult result = RunElrea({stage, "--run", other, "--config", run_->config(), "--set",
+                                           "features.projection_dim=100", "--set", "features.more_projection_dims=[]"});
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+  }
+  const std::string own = ReadFile(other / features);
+  EXPECT_EQ(ReadFile(run_->run() / "features/100/features.safetensors"), own);
+  const ProgramResult more = RunElrea({"features", "--run", other, "--set", "features.more_projection_dims=[256]"});
+  ASSERT_EQ(more.exit_code, 0) << more.err;
+  EXPECT_EQ(ReadFile(other / "features/256/features.safetensors"), ReadFile(run_->run() / features));
+  EXPECT_EQ(ReadFile(other / features), own);
+}
+
 TEST_F(PipelineTest, InspectSaysAllIsDone) {
   const ProgramResult result = RunElrea({"inspect", run_->run(), "--json"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
