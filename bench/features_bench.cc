@@ -1,7 +1,7 @@
 // Gradient features of instructions, and routing one request:
 //   features    rows a second at one checkpoint, projection included, in turns with LESS (one example at a time with
 //               PEFT; without projection, and with TRAK's) on the same tokens
-//   projection  its share of the time
+//   projection  its share of the time, to one length and to four in the same pass
 //   routing     what a request's feature over two checkpoints adds to the base adapter's prefill of that request, as a
 //               multiple of it; the pass under the last checkpoint is that prefill
 // Ends with status 1 when a feature in the compute dtype and the one in f32 have a cosine under 0.999. The checkpoints
@@ -29,7 +29,7 @@ using Instructions = std::vector<std::span<const int32_t>>;
 
 struct Case {
   std::string model = "smollm2", dtype = "auto", input, json_path;
-  int64_t rows = 24, turns = 2, requests = 7, projection_dim = 8192;
+  int64_t rows = 24, turns = 2, requests = 7, projection_dim = 8192, trak_rows = 8;
   bool check = true, trak = true;
 };
 
@@ -63,18 +63,21 @@ double Seconds(Work work) {
 }
 
 // Adam form and projection alone, of as many gradients as there are rows, in parallel over rows as in a pass.
-double ProjectionSeconds(const Case& c, const FeatureCheckpoint& checkpoint, int64_t rows) {
+double ProjectionSeconds(const std::vector<int64_t>& dims, const FeatureCheckpoint& checkpoint, int64_t rows) {
   const int64_t num_params = checkpoint.m.numel();
-  std::vector<RandomProjection> projection;
-  projection.emplace_back(uint64_t{0}, num_params, c.projection_dim);
+  std::vector<RandomProjection> projections;
+  for (int64_t dim : dims) projections.emplace_back(uint64_t{0}, num_params, dim);
   const torch::Tensor gradient = torch::randn({num_params}) * 1e-3;
-  std::vector<std::vector<float>> sums(rows, std::vector<float>(projection[0].sum_size()));
+  const auto count = static_cast<int64_t>(dims.size());
+  std::vector<std::vector<float>> sums;
+  for (int64_t i = 0; i < rows * count; ++i) sums.emplace_back(projections[i % count].sum_size());
   return Seconds([&] {
     at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
-        float* sum = sums[row].data();
+        std::vector<float*> parts;
+        for (int64_t i = 0; i < count; ++i) parts.push_back(sums[row * count + i].data());
         ProjectAdam({checkpoint.steps}, gradient.data_ptr<float>(), checkpoint.m.data_ptr<float>(),
-                    checkpoint.v.data_ptr<float>(), 0, num_params, projection, {&sum, 1});
+                    checkpoint.v.data_ptr<float>(), 0, num_params, projections, parts);
       }
     });
   });
@@ -90,9 +93,9 @@ PeerRates RunLess(const Case& c, const std::string& python, const Decoder& decod
   WriteTokenRows(folder / "rows.jsonl", rows);
   const Json peer = RunPeer(
       python, PeerScript("less_features.py"),
-      fmt::format("--model '{}' --rows '{}' --threads {} --dtype {} --project {}", decoder.weights().origin,
+      fmt::format("--model '{}' --rows '{}' --threads {} --dtype {} --project {} --project-rows {}", decoder.weights().origin,
                   (folder / "rows.jsonl").string(), at::get_num_threads(),
-                  decoder.dtype() == torch::kFloat ? "float32" : "bfloat16", project ? c.projection_dim : 0),
+                  decoder.dtype() == torch::kFloat ? "float32" : "bfloat16", project ? c.projection_dim : 0, c.trak_rows),
       folder.path());
   const double gradient = peer["gradient_examples_per_s"];
   if (peer["projection_examples_per_s"].is_null()) return {gradient, 0};
@@ -104,12 +107,15 @@ Json MeasureFeatures(const Case& c, const Decoder& decoder, const std::vector<Fe
   FeatureExtractor extractor(decoder, checkpoints, Options(c, "last"));
   extractor.Extract(instructions);  // warms up
   const std::optional<std::string> python = PeerPython();
-  std::vector<double> rates, shares, gradient_rates;
+  const std::vector<int64_t> several = {c.projection_dim, 1024, 2048, 4096};
+  std::vector<double> rates, shares, several_shares, gradient_rates;
   double trak_rate = 0;
   for (int64_t turn = 0; turn < c.turns; ++turn) {
     const double seconds = Seconds([&] { extractor.Extract(instructions); });
     rates.push_back(static_cast<double>(instructions.size()) / seconds);
-    shares.push_back(ProjectionSeconds(c, checkpoints.back(), static_cast<int64_t>(instructions.size())) / seconds);
+    const auto count = static_cast<int64_t>(instructions.size());
+    shares.push_back(ProjectionSeconds({c.projection_dim}, checkpoints.back(), count) / seconds);
+    several_shares.push_back(ProjectionSeconds(several, checkpoints.back(), count) / seconds);
     if (!python) continue;
     const PeerRates peer = RunLess(c, *python, decoder, rows, c.trak && turn == 0);
     gradient_rates.push_back(peer.gradient);
@@ -120,7 +126,8 @@ Json MeasureFeatures(const Case& c, const Decoder& decoder, const std::vector<Fe
   if (trak_rate > 0) trak = {"LESS with TRAK's projection", trak_rate};
   const std::string what = fmt::format("features to {} at one checkpoint", c.projection_dim);
   return {Measurement(what, "rows/s", Median(rates), less), Measurement(what + ", projected", "rows/s", Median(rates), trak),
-          Measurement("share of the projection", "of the stage", Median(shares))};
+          Measurement("share of the projection", "of the stage", Median(shares)),
+          Measurement("share of the projection, four lengths", "of the stage", Median(several_shares))};
 }
 
 // Seconds of the base adapter's pass over a prompt, keys and values kept.
@@ -201,6 +208,7 @@ int Main(int argc, char** argv) {
   app.add_option("--turns", c.turns, "runs of each side")->check(CLI::Range(1, 1000));
   app.add_option("--requests", c.requests, "requests routed one by one")->check(CLI::Range(1, 1000));
   app.add_option("--projection-dim", c.projection_dim, "numbers in a feature");
+  app.add_option("--trak-rows", c.trak_rows, "rows TRAK projects, some 15 s each")->check(CLI::Range(1, 100000));
   app.add_flag("!--no-trak", c.trak, "leave out TRAK's projection, which takes minutes");
   app.add_flag("!--no-check", c.check, "leave out the comparison with f32");
   CLI11_PARSE(app, argc, argv);

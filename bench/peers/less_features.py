@@ -2,8 +2,8 @@
 """LESS's side of bench/features_bench.cc: gradient features as its get_info makes them, on the same instructions.
 
 One example at a time: loss of the instruction, gradient of the LoRA parameters, Adam form. With --project the features
-are then projected to that many numbers by TRAK's BasicProjector, LESS's own projector on a CPU (null when the package
-`traker` is not there). Writes {"gradient_examples_per_s", "projection_examples_per_s"}.
+of the first --project-rows are then projected to that many numbers by TRAK's BasicProjector, LESS's own projector on a CPU
+(null when the package `traker` is not there). Writes {"gradient_examples_per_s", "projection_examples_per_s"}.
 """
 import argparse
 import json
@@ -47,6 +47,7 @@ def main():
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--project", type=int, default=0)
+    parser.add_argument("--project-rows", type=int, default=8)
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -64,7 +65,7 @@ def main():
         times.append(time.perf_counter() - start)
     result = {"gradient_examples_per_s": 1 / statistics.mean(times[1:]), "projection_examples_per_s": None}
     if args.project > 0:
-        result["projection_examples_per_s"] = projection_rate(torch.stack(gradients[1:]), args.project)
+        result["projection_examples_per_s"] = projection_rate(torch.stack(gradients[1 : 1 + args.project_rows]), args.project)
     json.dump(result, open(args.output, "w"))
 
 
