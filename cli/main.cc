@@ -16,7 +16,7 @@ void AddCommands(CLI::App& app, elrea::Invocation& invocation) {
   for (auto add : {AddRunCommand, AddDataCommand, AddTrainCommand, AddFeaturesCommand, AddClusterCommand,
                    AddExpertsCommand, AddRouteCommand, AddGenerateCommand, AddChatCommand, AddEvalCommand,
                    AddInspectCommand, AddTokenizeCommand, AddEmbedCommand, AddScoreCommand, AddModelCommand,
-                   AddConfigCommand}) {
+                   AddAdapterCommand, AddConfigCommand}) {
     add(app, invocation);
   }
 }

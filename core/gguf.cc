@@ -340,9 +340,11 @@ GgufFile::GgufFile(const fs::path& path) : file_(path) {
   const uint64_t num_pairs = cursor.ReadCount(kMinPairBytes, "the metadata count");
   for (uint64_t i = 0; i < num_pairs; ++i) {
     const std::string key(cursor.ReadString(fmt::format("metadata key {}", i)));
+    const uint64_t begin = cursor.position();
     if (!metadata_.emplace(key, ReadValue(cursor, "\"" + key + "\"")).second) {
       cursor.ThrowCorrupt("the metadata key \"" + key + "\" appears twice");
     }
+    encoded_[key] = file_.bytes().subspan(begin, cursor.position() - begin);
   }
   const uint64_t alignment =
       Contains("general.alignment") ? static_cast<uint64_t>(GetInt("general.alignment")) : kDefaultAlignment;

@@ -65,6 +65,8 @@ class GgufFile {
   const std::vector<double>& GetDoubles(const std::string& key) const;
 
   const std::map<std::string, GgufValue>& metadata() const { return metadata_; }
+  // Type and value of a pair as they stand in the file. REQUIRES: Contains.
+  std::span<const std::byte> EncodedValue(const std::string& key) const { return encoded_.at(key); }
   const std::map<std::string, GgufTensor>& tensors() const { return tensors_; }
   const GgufTensor& GetTensor(const std::string& name) const;  // kCorrupt naming file and tensor when missing
   const fs::path& path() const { return file_.path(); }
@@ -73,6 +75,7 @@ class GgufFile {
   const GgufValue& Get(const std::string& key) const;
   MappedFile file_;
   std::map<std::string, GgufValue> metadata_;
+  std::map<std::string, std::span<const std::byte>> encoded_;
   std::map<std::string, GgufTensor> tensors_;
 };
 

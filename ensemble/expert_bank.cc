@@ -10,12 +10,7 @@ namespace elrea {
 std::unique_ptr<ExpertBank::Entry> ExpertBank::LoadEntry(const Decoder& decoder,
                                                          const std::filesystem::path& directory) {
   const Adapter adapter = LoadAdapter(directory, decoder.config());
-  const std::string& here = decoder.weights().fingerprint;
-  if (!adapter.base_fingerprint.empty() && adapter.base_fingerprint != here) {
-    throw Error(ErrorKind::kInvalidInput,
-                fmt::format("{}: trained on the backbone {}, but {} is {}; give the model it was trained on",
-                            directory.string(), adapter.base_fingerprint, decoder.weights().origin, here));
-  }
+  RequireBackbone(adapter, directory.string(), decoder.weights().fingerprint, decoder.weights().origin);
   auto entry = std::make_unique<Entry>();
   entry->layout = std::make_unique<AdapterLayout>(decoder.config(), adapter.config);
   entry->weights = std::make_unique<LoraWeights>(*entry->layout, adapter, decoder.dtype(), decoder.device());

@@ -3,13 +3,16 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-
-#include <cmath>
+#include <map>
+#include <memory>
+#include <optional>
 #include <set>
 
 #include "core/error.h"
 #include "core/json.h"
-#include "core/text.h"
+#include "lora/adapter_assembly.h"
+#include "lora/gguf_adapter.h"
+#include "lora/peft_config.h"
 #include "lora/tensor_file.h"
 
 namespace elrea {
@@ -25,50 +28,117 @@ std::string ModuleName(int64_t layer, Projection p) {
                      ProjectionName(p));
 }
 
-void RefuseUnsupported(const Json& config, const std::string& origin) {
-  auto refuse = [&](const std::string& what) {
-    throw Error(ErrorKind::kInvalidInput, fmt::format("{}: {} is not supported", origin, what));
-  };
-  if (config.value("peft_type", "LORA") != "LORA") refuse("peft_type " + config["peft_type"].dump());
-  for (const char* flag : {"use_dora", "use_qalora", "fan_in_fan_out"}) {
-    if (config.contains(flag) && config[flag].is_boolean() && config[flag].get<bool>()) refuse(flag);
-  }
-  for (const char* key : {"rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform", "trainable_token_indices"}) {
-    if (config.contains(key) && !config[key].is_null() && !config[key].empty()) refuse(key);
-  }
-  if (config.contains("bias") && config["bias"].is_string() && config["bias"] != "none") refuse("a trained bias");
-}
+constexpr const char* kSingleFile = "adapter_model.safetensors";
+constexpr const char* kIndexFile = "adapter_model.safetensors.index.json";
+constexpr const char* kModulePrefix = "base_model.model.";
 
-AdapterConfig ReadConfig(const fs::path& path) {
-  std::string origin = path.string();
-  Json json = ReadJsonFile(path);
-  if (!json.is_object()) throw Error(ErrorKind::kCorrupt, origin + ": expected a JSON object");
-  RefuseUnsupported(json, origin);
-  AdapterConfig config;
-  config.rank = JsonField<int64_t>(json, "r", origin);
-  config.alpha = JsonField<double>(json, "lora_alpha", origin);
-  if (config.rank < 1 || config.rank > 4096) {
-    throw Error(ErrorKind::kCorrupt, fmt::format("{}: r = {} is not a rank", origin, config.rank));
+// All tensors of an adapter, in one file or in shards.
+class AdapterTensors {
+ public:
+  explicit AdapterTensors(const fs::path& directory) {
+    if (fs::exists(directory / kIndexFile)) {
+      OpenShards(directory);
+      return;
+    }
+    if (!fs::exists(directory / kSingleFile) && fs::exists(directory / "adapter_model.bin")) {
+      throw Error(ErrorKind::kInvalidInput,
+                  fmt::format("{} is a Python pickle, which elrea does not read; convert it with: python -c \"import "
+                              "torch; from safetensors.torch import save_file; "
+                              "save_file(torch.load('adapter_model.bin', weights_only=True), '{}')\"",
+                              (directory / "adapter_model.bin").string(), kSingleFile));
+    }
+    Open(directory / kSingleFile);
   }
-  // rsLoRA scales by alpha / sqrt(r): the same adapter with another alpha.
-  if (JsonFieldOr<bool>(json, "use_rslora", false, origin)) config.alpha *= std::sqrt(static_cast<double>(config.rank));
-  return config;
-}
 
-// Which projections the file adapts, from its tensor names; every layer must have the same ones.
-std::array<bool, kNumProjections> FindTargets(const SafetensorsFile& file) {
-  std::array<bool, kNumProjections> targets{};
-  for (Projection p : kAllProjections) targets[static_cast<int>(p)] = file.Contains(ModuleName(0, p) + ".lora_A.weight");
-  CompleteTargets(targets);
-  return targets;
-}
+  const std::map<std::string, const SafetensorsFile*>& file_of() const { return file_of_; }
+  bool Contains(const std::string& name) const { return file_of_.contains(name); }
+  Tensor Load(const std::string& name) const { return LoadFloat(*file_of_.at(name), name); }
+  const std::vector<int64_t>& shape(const std::string& name) const { return file_of_.at(name)->Get(name).shape; }
+  const fs::path& path() const { return files_.front()->path(); }
+  std::string Metadata(const std::string& key) const {
+    const auto it = files_.front()->metadata().find(key);
+    return it == files_.front()->metadata().end() ? "" : it->second;
+  }
 
-void CheckShape(const SafetensorsFile& file, const std::string& name, const Tensor& expected) {
-  const TensorView& view = file.Get(name);
-  if (torch::IntArrayRef(view.shape) == expected.sizes()) return;
+ private:
+  void Open(const fs::path& path) {
+    files_.push_back(std::make_unique<SafetensorsFile>(path));
+    VerifySafetensors(*files_.back());
+    for (const auto& [name, view] : files_.back()->tensors()) {
+      if (file_of_.emplace(name, files_.back().get()).second) continue;
+      throw Error(ErrorKind::kCorrupt, fmt::format("{}: tensor {} is in another shard too; take the files again",
+                                                   path.string(), name));
+    }
+  }
+  void OpenShards(const fs::path& directory) {
+    const fs::path index = directory / kIndexFile;
+    const Json map = JsonField<Json>(ReadJsonFile(index), "weight_map", index.string());
+    std::set<std::string> shards;
+    for (const auto& [name, file] : map.items()) {
+      const std::string shard = file.is_string() ? file.get<std::string>() : "";
+      if (shard.empty() || fs::path(shard).filename() != fs::path(shard)) {
+        throw Error(ErrorKind::kCorrupt, fmt::format("{}: weight_map[\"{}\"] is {}, not the name of a file beside it; "
+                                                     "take the file again",
+                                                     index.string(), name, JsonLine(file)));
+      }
+      shards.insert(shard);
+    }
+    if (shards.empty()) throw Error(ErrorKind::kCorrupt, index.string() + " lists no tensors; take the file again");
+    for (const std::string& shard : shards) Open(directory / shard);
+    for (const auto& [name, file] : map.items()) {
+      if (Contains(name)) continue;
+      throw Error(ErrorKind::kCorrupt, fmt::format("{}: {} is not where {} says it is; take the files again",
+                                                   directory.string(), name, kIndexFile));
+    }
+  }
+
+  std::vector<std::unique_ptr<SafetensorsFile>> files_;
+  std::map<std::string, const SafetensorsFile*> file_of_;
+};
+
+void CheckShape(const AdapterTensors& tensors, const std::string& name, std::vector<int64_t> expected) {
+  const std::vector<int64_t>& shape = tensors.shape(name);
+  if (shape == expected) return;
   throw Error(ErrorKind::kInvalidInput,
               fmt::format("{}: tensor {} has shape [{}], expected [{}]: the adapter was made for another backbone or rank",
-                          file.path().string(), name, fmt::join(view.shape, ", "), fmt::join(expected.sizes().vec(), ", ")));
+                          tensors.path().string(), name, fmt::join(shape, ", "), fmt::join(expected, ", ")));
+}
+
+// The update of one module, or nothing when the adapter has none; both files must agree on that.
+std::optional<ModuleUpdate> ReadModule(const AdapterTensors& tensors, const PeftConfig& config, const ModelConfig& model,
+                                       int64_t layer, Projection p) {
+  const std::string name = ModuleName(layer, p), module = name.substr(std::string(kModulePrefix).size());
+  const std::string a = name + ".lora_A.weight", b = name + ".lora_B.weight";
+  const bool has_a = tensors.Contains(a), has_b = tensors.Contains(b);
+  const bool expected = config.Adapts(module).value_or(has_a || has_b);
+  if (!expected && !has_a && !has_b) return std::nullopt;
+  if (!expected) {
+    throw Error(ErrorKind::kCorrupt,
+                fmt::format("{}: tensor {} is there, but adapter_config.json does not adapt {}; correct one of them",
+                            tensors.path().string(), has_a ? a : b, module));
+  }
+  if (!has_a || !has_b) {
+    throw Error(ErrorKind::kCorrupt,
+                fmt::format("{}: tensor {} is missing, though adapter_config.json adapts {}; take the files again",
+                            tensors.path().string(), has_a ? b : a, module));
+  }
+  const int64_t rank = config.RankOf(module);
+  CheckShape(tensors, a, {rank, ProjectionIn(model, p)});
+  CheckShape(tensors, b, {ProjectionOut(model, p), rank});
+  return ModuleUpdate{layer, p, tensors.Load(a), tensors.Load(b), config.AlphaOf(module)};
+}
+
+void RefuseUnknownTensors(const AdapterTensors& tensors, const std::vector<ModuleUpdate>& updates,
+                          const ModelConfig& model) {
+  std::set<std::string> known;
+  for (const ModuleUpdate& u : updates) {
+    for (const char* matrix : {".lora_A.weight", ".lora_B.weight"}) known.insert(ModuleName(u.layer, u.projection) + matrix);
+  }
+  for (const auto& [name, file] : tensors.file_of()) {
+    if (known.contains(name)) continue;
+    throw Error(ErrorKind::kInvalidInput, fmt::format("{}: tensor {} has no place in this backbone ({} layers)",
+                                                      file->path().string(), name, model.layers));
+  }
 }
 
 }  // namespace
@@ -88,13 +158,24 @@ void ForEachAdapterMatrix(const AdapterLayout& layout, const Tensor& flat,
   }
 }
 
+void RequireBackbone(const Adapter& adapter, const std::string& origin, const std::string& fingerprint,
+                     const std::string& model) {
+  if (adapter.base_fingerprint.empty() || adapter.base_fingerprint == fingerprint) return;
+  throw Error(ErrorKind::kInvalidInput,
+              fmt::format("{}: trained on the backbone {}, but {} is {}; give the model it was trained on", origin,
+                          adapter.base_fingerprint, model, fingerprint));
+}
+
 void SaveAdapter(const std::filesystem::path& directory, const Adapter& adapter, const ModelConfig& model,
-                 const std::string& base_model) {
+                 const std::string& base_model, const std::map<std::string, std::string>& metadata) {
   AdapterLayout layout(model, adapter.config);
   std::vector<std::pair<std::string, Tensor>> tensors;
   ForEachAdapterMatrix(layout, adapter.params, [&](const std::string& name, const Tensor& view) { tensors.emplace_back(name, view); });
+  std::map<std::string, std::string> all_metadata = metadata;
+  all_metadata["format"] = "pt";
+  all_metadata["elrea.base_fingerprint"] = adapter.base_fingerprint;
   SaveTensors(directory / "adapter_model.safetensors", tensors,
-              {{"format", "pt"}, {"elrea.base_fingerprint", adapter.base_fingerprint}});
+              all_metadata);
   std::vector<std::string> modules;
   for (int g = 0; g < kNumLinearGroups; ++g) {
     for (Projection p : GroupMembers(model, static_cast<LinearGroup>(g))) {
@@ -117,33 +198,27 @@ void SaveAdapter(const std::filesystem::path& directory, const Adapter& adapter,
 }
 
 Adapter LoadAdapter(const std::filesystem::path& directory, const ModelConfig& model) {
-  Adapter adapter{ReadConfig(directory / "adapter_config.json"), {}, ""};
-  SafetensorsFile file(directory / "adapter_model.safetensors");
-  VerifySafetensors(file);
-  adapter.config.targets = FindTargets(file);
-  AdapterLayout layout(model, adapter.config);
-  if (layout.num_params() == 0) {
-    throw Error(ErrorKind::kInvalidInput,
-                file.path().string() + ": no adapter tensor for layer 0; expected names like " +
-                    ModuleName(0, Projection::kQ) + ".lora_A.weight");
+  if (directory.extension() == ".gguf") return LoadGgufAdapter(directory, model);
+  const PeftConfig config(directory / "adapter_config.json");
+  const AdapterTensors tensors(directory);
+  std::vector<ModuleUpdate> updates;
+  for (int64_t layer = 0; layer < model.layers; ++layer) {
+    for (int g = 0; g < kNumLinearGroups; ++g) {
+      for (Projection p : GroupMembers(model, static_cast<LinearGroup>(g))) {
+        if (auto update = ReadModule(tensors, config, model, layer, p)) updates.push_back(std::move(*update));
+      }
+    }
   }
-  adapter.params = torch::zeros({layout.num_params()}, torch::kFloat);
-  std::set<std::string> known;
-  ForEachAdapterMatrix(layout, adapter.params, [&](const std::string& name, const Tensor& view) {
-    CheckShape(file, name, view);
-    view.copy_(LoadFloat(file, name));
-    known.insert(name);
-  });
-  for (const auto& [name, view] : file.tensors()) {
-    if (known.count(name)) continue;
-    throw Error(ErrorKind::kInvalidInput, fmt::format("{}: tensor {} has no place in this backbone ({} layers)",
-                                                      file.path().string(), name, model.layers));
+  RefuseUnknownTensors(tensors, updates, model);
+  if (updates.empty()) {
+    throw Error(ErrorKind::kInvalidInput, tensors.path().string() + ": no adapter tensor; expected names like " +
+                                              ModuleName(0, GroupMembers(model, LinearGroup::kQkv).front()) + ".lora_A.weight");
   }
+  Adapter adapter = AssembleAdapter(updates, model);
   if (!at::isfinite(adapter.params).all().item<bool>()) {
-    throw Error(ErrorKind::kCorrupt, file.path().string() + ": an adapter weight is not finite");
+    throw Error(ErrorKind::kCorrupt, tensors.path().string() + ": an adapter weight is not finite");
   }
-  auto fingerprint = file.metadata().find("elrea.base_fingerprint");
-  if (fingerprint != file.metadata().end()) adapter.base_fingerprint = fingerprint->second;
+  adapter.base_fingerprint = tensors.Metadata("elrea.base_fingerprint");
   return adapter;
 }
 

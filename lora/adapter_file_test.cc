@@ -71,16 +71,42 @@ TEST_F(AdapterFileTest, ASubsetOfModulesAndRsLoraAreHonoured) {
 
 TEST_F(AdapterFileTest, WhatCannotBeHonouredIsRefusedByName) {
   for (auto [key, value] : std::vector<std::pair<const char*, Json>>{{"use_dora", true},
-                                                                     {"rank_pattern", {{"q_proj", 2}}},
-                                                                     {"alpha_pattern", {{"q_proj", 2}}},
                                                                      {"modules_to_save", {"lm_head"}},
-                                                                     {"layers_to_transform", {0}},
+                                                                     {"init_lora_weights", "pissa"},
+                                                                     {"lora_bias", true},
+                                                                     {"alora_invocation_tokens", {1, 2}},
+                                                                     {"an_option_of_tomorrow", 3},
                                                                      {"peft_type", "LOHA"},
                                                                      {"bias", "all"}}) {
     Save({.rank = 4, .alpha = 8});
     EditConfig(key, value);
     ExpectRefused(ErrorKind::kInvalidInput, key == std::string("bias") ? "bias" : key);
   }
+}
+
+// What the configuration says and what the tensors are must be one thing.
+TEST_F(AdapterFileTest, ConfigurationAndTensorsThatContradictAreRefused) {
+  Save({.rank = 4, .alpha = 8});
+  EditConfig("rank_pattern", {{"q_proj", 2}});
+  ExpectRefused(ErrorKind::kInvalidInput, "q_proj.lora_A.weight has shape [4, 32], expected [2, 32]");
+  Save({.rank = 4, .alpha = 8});
+  EditConfig("layers_to_transform", {0});
+  ExpectRefused(ErrorKind::kCorrupt, "does not adapt model.layers.1");
+  Save({.rank = 4, .alpha = 8, .targets = {true, true, false}});
+  EditConfig("target_modules", {"q_proj", "k_proj", "v_proj"});
+  ExpectRefused(ErrorKind::kCorrupt, "v_proj.lora_A.weight is missing");
+  EditConfig("target_modules", "(((");
+  ExpectRefused(ErrorKind::kInvalidInput, "regular expression");
+  EditConfig("target_modules", "(.*.*.*.*.*.*)*[!?]");
+  ExpectRefused(ErrorKind::kInvalidInput, "takes too long");
+  EditConfig("r", 1000000);
+  ExpectRefused(ErrorKind::kCorrupt, "1000000");
+}
+
+TEST_F(AdapterFileTest, APickleIsRefusedWithTheCommandToConvertIt) {
+  Save({.rank = 4, .alpha = 8});
+  fs::rename(temp_ / "adapter_model.safetensors", temp_ / "adapter_model.bin");
+  ExpectRefused(ErrorKind::kInvalidInput, "save_file(torch.load(");
 }
 
 TEST_F(AdapterFileTest, AnotherBackboneOrRankIsRefused) {

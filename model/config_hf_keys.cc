@@ -71,8 +71,12 @@ void RefuseUnknownKeys(const Json& config, const std::string& origin, const Fami
   if (JsonFieldOr<bool>(config, "use_bidirectional_attention", false, origin)) {
     RefuseConfigValue(origin, "use_bidirectional_attention", "true", "causal attention");
   }
-  if (IsSetInConfig(config, "quantization_config")) {
-    RefuseConfigValue(origin, "quantization_config", "set", "F32, F16 or BF16 tensors, or a GGUF file");
+  if (!IsSetInConfig(config, "quantization_config")) return;
+  const auto quantization = JsonField<Json>(config, "quantization_config", origin);
+  const auto method = JsonFieldOr<std::string>(quantization, "quant_method", "unnamed", origin + ", quantization_config");
+  if (method != "bitsandbytes") {
+    RefuseConfigValue(origin, "quantization_config", "of the method " + method,
+                      "F32, F16 or BF16 tensors or those of bitsandbytes, or a GGUF file");
   }
 }
 

@@ -142,7 +142,7 @@ TEST(ModelConfig, RefusesWhatTheDecoderDoesNotKnow) {
   ExpectRefused(with("attn_logit_softcapping", 50.0), ErrorKind::kInvalidInput, "attn_logit_softcapping");
   ExpectRefused(with("partial_rotary_factor", 0.5), ErrorKind::kInvalidInput, "partial_rotary_factor");
   ExpectRefused(with("hidden_act", "relu"), ErrorKind::kInvalidInput, "relu");
-  ExpectRefused(with("quantization_config", {{"bits", 4}}), ErrorKind::kInvalidInput, "quantization_config");
+  ExpectRefused(with("quantization_config", {{"quant_method", "gptq"}}), ErrorKind::kInvalidInput, "gptq");
   ExpectRefused(with("rope_parameters", {{"rope_type", "proportional"}}), ErrorKind::kInvalidInput, "proportional");
   ExpectRefused(with("rope_parameters", {{"rope_type", "default"}, {"alpha", 2}}), ErrorKind::kInvalidInput, "alpha");
   ExpectRefused(with("rope_parameters", {{"rope_type", "linear"}}), ErrorKind::kCorrupt, "factor");

@@ -104,6 +104,12 @@ int64_t GgufSourceRow(int64_t row, int64_t head_dim) {
   return row - in_head + 2 * (in_head % half) + in_head / half;
 }
 
+torch::Tensor GgufSourceRows(int64_t rows, int64_t heads) {
+  std::vector<int64_t> order;
+  for (int64_t row = 0; row < rows; ++row) order.push_back(GgufSourceRow(row, heads > 0 ? rows / heads : 0));
+  return torch::tensor(order, torch::kLong);
+}
+
 ModelWeights LoadGgufWeights(const std::filesystem::path& path, torch::Dtype dtype) {
   const GgufFile file(path);
   ModelWeights weights;

@@ -14,5 +14,7 @@ ModelWeights LoadGgufWeights(const std::filesystem::path& path, torch::Dtype dty
 // The file's row that becomes row `row`. Converters to GGUF store the rows of a q or k head of some families
 // interleaved; head_dim 0: as is.
 int64_t GgufSourceRow(int64_t row, int64_t head_dim);
+// The same for all of `rows` rows in so many heads (0: as is), [rows] i64.
+torch::Tensor GgufSourceRows(int64_t rows, int64_t heads);
 
 }  // namespace elrea

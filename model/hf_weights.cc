@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/safetensors.h"
+#include "model/bitsandbytes.h"
 #include "model/tensor_table.h"
 
 namespace elrea {
@@ -143,10 +144,16 @@ bool IsRedundant(const std::string& name, const Checkpoint& checkpoint, const Mo
                           origin));
 }
 
-void Check(const Checkpoint& checkpoint, const std::vector<TensorSlot>& slots, const ModelConfig& config,
-           const std::string& origin) {
+using QuantisedMatrices = std::map<std::string, BitsAndBytesMatrix>;
+
+void Check(const Checkpoint& checkpoint, const QuantisedMatrices& quantised, const std::vector<TensorSlot>& slots,
+           const ModelConfig& config, const std::string& origin) {
   std::map<std::string, std::vector<int64_t>> shapes;
   for (const auto& [name, view] : checkpoint.tensors) shapes.emplace(name, view.shape);
+  for (const auto& [name, matrix] : quantised) {
+    shapes[name] = matrix.shape;
+    for (const std::string& companion : matrix.companions) shapes.erase(companion);
+  }
   CheckTensors(
       slots, &TensorSlot::hf_name, shapes,
       [&](const std::string& name) { return IsRedundant(name, checkpoint, config, origin); }, origin);
@@ -158,6 +165,11 @@ std::string CheckpointFingerprint(const Checkpoint& checkpoint) {
     entries.emplace(name, FingerprintEntry{DTypeName(view.dtype), view.shape, view.bytes});
   }
   return Fingerprint(entries);
+}
+
+// The slot's rows of what the checkpoint holds under its name.
+void FillSlot(const torch::Tensor& stored, const TensorSlot& slot) {
+  slot.tensor->copy_(stored.narrow(0, slot.first_row, slot.shape[0]));
 }
 
 // Old writers did not pad the header, so tensors may lie at odd addresses; those are copied to aligned memory
@@ -173,7 +185,7 @@ void FillTensor(const TensorView& view, torch::Dtype source_type, const TensorSl
     source = torch::empty(view.shape, torch::dtype(source_type));
     std::memcpy(source.data_ptr(), view.bytes.data(), view.bytes.size());
   }
-  slot.tensor->copy_(source.narrow(0, slot.first_row, slot.shape[0]));
+  FillSlot(source, slot);
   if (add_one) slot.tensor->add_(1);
 }
 
@@ -189,11 +201,17 @@ ModelWeights LoadHuggingFaceWeights(const std::filesystem::path& directory, torc
   weights.config = ModelConfig::FromHuggingFace(ReadJsonFile(config_path), config_path.string());
   const Checkpoint checkpoint = OpenCheckpoint(directory);
   const std::vector<TensorSlot> slots = ListTensors(weights);
-  Check(checkpoint, slots, weights.config, directory.string());
+  const QuantisedMatrices quantised = FindBitsAndBytes(checkpoint.tensors, directory.string());
+  Check(checkpoint, quantised, slots, weights.config, directory.string());
   weights.fingerprint = CheckpointFingerprint(checkpoint);
   const torch::NoGradGuard no_grad;
   for (const TensorSlot& slot : slots) {
     const TensorView& view = checkpoint.tensors.at(slot.hf_name);
+    if (const auto it = quantised.find(slot.hf_name); it != quantised.end()) {
+      *slot.tensor = AllocateSlot(slot, dtype);
+      FillSlot(DequantizeBitsAndBytes(checkpoint.tensors, slot.hf_name, it->second, directory.string()), slot);
+      continue;
+    }
     const torch::Dtype source_type = TorchType(view, slot.hf_name, checkpoint.file_of.at(slot.hf_name));
     *slot.tensor = AllocateSlot(slot, dtype);
     FillTensor(view, source_type, slot, slot.is_norm && weights.config.norm_adds_one);

@@ -1,0 +1,20 @@
+// A copy of a checkpoint with some of its matrices replaced; everything else - other tensors, configuration, tokenizer -
+// stays byte for byte as it was.
+#pragma once
+
+#include <torch/types.h>
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+namespace elrea {
+
+// `replaced`: [rows, in] f32 by the names of the source's own format. A matrix keeps the type it is stored in, but for
+// quantised ones, which become F16. `record` goes into the file's metadata as "elrea.checked" when it is not empty.
+// `target`: a folder that is made, or a file. Errors as of LoadModelWeights; kInvalidInput for a value that the type
+// cannot hold.
+void RewriteCheckpoint(const std::filesystem::path& source, const std::filesystem::path& target,
+                       const std::map<std::string, torch::Tensor>& replaced, const std::string& record);
+
+}  // namespace elrea
