@@ -31,6 +31,7 @@ void AddEvalCommand(CLI::App& app, Invocation& invocation);
 void AddInspectCommand(CLI::App& app, Invocation& invocation);
 void AddTokenizeCommand(CLI::App& app, Invocation& invocation);
 void AddEmbedCommand(CLI::App& app, Invocation& invocation);
+void AddRenderCommand(CLI::App& app, Invocation& invocation);
 void AddScoreCommand(CLI::App& app, Invocation& invocation);
 void AddAdapterCommand(CLI::App& app, Invocation& invocation);
 void AddModelCommand(CLI::App& app, Invocation& invocation);

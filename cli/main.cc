@@ -15,8 +15,8 @@ void AddCommands(CLI::App& app, elrea::Invocation& invocation) {
   using namespace elrea;
   for (auto add : {AddRunCommand, AddDataCommand, AddTrainCommand, AddFeaturesCommand, AddClusterCommand,
                    AddExpertsCommand, AddRouteCommand, AddGenerateCommand, AddChatCommand, AddEvalCommand,
-                   AddInspectCommand, AddTokenizeCommand, AddEmbedCommand, AddScoreCommand, AddModelCommand,
-                   AddAdapterCommand, AddConfigCommand}) {
+                   AddInspectCommand, AddTokenizeCommand, AddEmbedCommand, AddRenderCommand, AddScoreCommand,
+                   AddModelCommand, AddAdapterCommand, AddConfigCommand}) {
     add(app, invocation);
   }
 }

@@ -15,6 +15,7 @@
 #include "cluster/clusters_file.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "data/token_contract.h"
 #include "features/feature_store.h"
 #include "lora/adapter_file.h"
 #include "train/finetune.h"
@@ -61,6 +62,11 @@ void CheckClusterRows(const Clustering& clustering, const RunData& data, const R
                   paths.clusters().string(), clustering.num_rows, data.train.rows.size()));
 }
 
+// Adapters leave the run for other programs and other runs; this goes with them.
+TokenContract ContractOf(const Run& run) {
+  return TokenContract::Of(*run.backbone.tokenizer, *run.backbone.chat);
+}
+
 }  // namespace
 
 void TrainBase(const Run& run, const RunData& data) {
@@ -74,6 +80,7 @@ void TrainBase(const Run& run, const RunData& data) {
                     Pointers(data.validation.rows),
                     run.paths.base()};
     Finetune(job, run.config.finetune);
+    WriteTokenContract(run.paths.base(), ContractOf(run));
   });
 }
 
@@ -145,6 +152,7 @@ void TrainExperts(const Run& run, const RunData& data) {
     const int64_t count = asked > 0 ? asked : SideBySideToFillPasses(experts);
     LogInfo("experts", "{} experts, {} at a time", experts.size(), std::min<int64_t>(count, experts.size()));
     FinetuneSideBySide(experts, {"experts", run.paths.experts(), count});
+    for (const Finetuning& expert : experts) WriteTokenContract(expert.job.directory, ContractOf(run));
   });
 }
 

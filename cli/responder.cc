@@ -4,6 +4,7 @@
 #include "cli/stage_status.h"
 #include "cluster/clusters_file.h"
 #include "core/error.h"
+#include "data/token_contract.h"
 
 namespace elrea {
 namespace {
@@ -25,6 +26,10 @@ Responder OpenModelResponder(const TargetFlags& flags, std::vector<std::string> 
   Responder responder{config, LoadBackbone(config.model, config.data.train.chat_template), nullptr,
                       &FindMethod(flags.adapter.empty() ? "backbone" : "base")};
   const Decoder& decoder = *responder.backbone.decoder;
+  if (!flags.adapter.empty()) {
+    CheckTokenContract(flags.adapter,
+                       TokenContract::Of(*responder.backbone.tokenizer, *responder.backbone.chat));
+  }
   ExpertBank bank = flags.adapter.empty() ? ExpertBank() : ExpertBank(decoder, flags.adapter, {});
   responder.ensemble = std::make_unique<Ensemble>(decoder, std::move(bank));
   return responder;

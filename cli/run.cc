@@ -32,7 +32,7 @@ Json BackboneIdentity(const Run& run) {
   const Decoder& decoder = *run.backbone.decoder;
   return {{"backbone", decoder.weights().fingerprint},
           {"tokenizer", run.backbone.tokenizer->fingerprint()},
-          {"chat_template", run.backbone.chat->name()},
+          {"chat_template", run.backbone.chat->fingerprint()},
           {"dtype", decoder.dtype() == torch::kFloat ? "f32" : "bf16"}};
 }
 

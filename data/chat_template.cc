@@ -1,5 +1,5 @@
 // One function per family writes the turns. Detection looks for the strings that only that family's Jinja
-// source has.
+// source has, and then compares prompts.
 #include "data/chat_template.h"
 
 #include <fmt/format.h>
@@ -9,8 +9,10 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "core/text.h"
-#include "data/pretokenizer_chars.h"
+#include "data/jinja.h"
+#include "data/jinja_lexer.h"
 
 namespace elrea {
 namespace {
@@ -35,7 +37,11 @@ constexpr Family kFamilies[] = {
     {"llama3.1", "<|eot_id|>", "<|end_of_text|>", ""},
     {"mistral", "", "", ""},
     {"plain", "", "", ""},
+    {"jinja", "", "", ""},
 };
+
+// Noon of the day that Llama 3.1's template names where nothing tells it the time, in UTC.
+constexpr int64_t kLlamaDay_s = 1721995200;
 
 const Family* FindFamily(std::string_view name) {
   const auto* found = std::find_if(std::begin(kFamilies), std::end(kFamilies),
@@ -46,7 +52,6 @@ const Family* FindFamily(std::string_view name) {
 // A family's name, or nothing when the source is none that we render exactly.
 std::optional<std::string> Detect(std::string_view source) {
   const auto has = [&](std::string_view text) { return source.find(text) != std::string_view::npos; };
-  if (source.empty()) return "plain";
   if (has("<|im_start|>") && !has("<|im_sep|>")) {
     for (const char* name : {"smollm2", "qwen2.5", "qwen2"}) {
       if (has(std::string(FindFamily(name)->default_system) + "<|im_end|>")) return name;
@@ -67,22 +72,6 @@ std::optional<std::string> Detect(std::string_view source) {
 std::string HowToChoose() {
   return fmt::format("choose one of {} with --set data.chat_template=NAME",
                      Join(ChatTemplate::Names(), ", "));
-}
-
-// Python's str.strip, which is Jinja's trim: all of Unicode's white space and four control characters.
-std::string_view Strip(std::string_view text) {
-  const auto is_space = [&](size_t pos) {
-    const char32_t code = CharAt(text, pos).code;
-    return (CharClassTable()[code] & kSpaceChar) != 0 || (code >= 0x1C && code <= 0x1F);
-  };
-  while (!text.empty() && is_space(0)) text.remove_prefix(CharAt(text, 0).num_bytes);
-  while (!text.empty()) {
-    size_t last = text.size() - 1;
-    while ((static_cast<unsigned char>(text[last]) & 0xC0) == 0x80) --last;
-    if (!is_space(last)) break;
-    text = text.substr(0, last);
-  }
-  return text;
 }
 
 void RequireAlternation(const Messages& messages, size_t first, const std::string& family) {
@@ -117,7 +106,7 @@ std::string RenderGemma(const Messages& messages, const std::string& bos) {
   for (size_t i = first; i < messages.size(); ++i) {
     text += fmt::format("<start_of_turn>{}\n", messages[i].role == "assistant" ? "model" : "user");
     if (i == 1 && first == 1) text += messages[0].content + "\n\n";
-    text += fmt::format("{}<end_of_turn>\n", Strip(messages[i].content));
+    text += fmt::format("{}<end_of_turn>\n", PythonStrip(messages[i].content));
   }
   return text + "<start_of_turn>model\n";
 }
@@ -131,14 +120,14 @@ std::string RenderLlama3(const Messages& messages, const std::string& bos, bool 
   size_t first = 0;
   if (with_dates) {
     const bool has_system = messages[0].role == "system";
-    const std::string_view system = has_system ? Strip(messages[0].content) : "";
+    const std::string_view system = has_system ? PythonStrip(messages[0].content) : "";
     text += Llama3Turn(
         "system",
         fmt::format("Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n{}", system));
     first = has_system ? 1 : 0;
   }
   for (size_t i = first; i < messages.size(); ++i) {
-    text += Llama3Turn(messages[i].role, Strip(messages[i].content));
+    text += Llama3Turn(messages[i].role, PythonStrip(messages[i].content));
   }
   return text + "<|start_header_id|>assistant<|end_header_id|>\n\n";
 }
@@ -190,39 +179,148 @@ std::vector<std::string> ChatTemplate::Names() {
 ChatTemplate ChatTemplate::For(const Tokenizer& tokenizer, const std::string& name) {
   ChatTemplate made;
   made.tokenizer_ = &tokenizer;
-  made.name_ = name;
-  if (name == "auto") {
-    const auto detected = Detect(tokenizer.chat_template());
-    if (!detected) ThrowInvalid("the model's own chat template is of no family known here; " + HowToChoose());
-    made.name_ = *detected;
+  if (name == "jinja") {
+    made.UseModelTemplate();
+  } else if (name != "auto") {
+    made.UseFamily(name);
+  } else if (tokenizer.chat_template().empty()) {
+    made.UseFamily("plain");
+  } else {
+    made.UseModelTemplate();
+    const auto family = Detect(tokenizer.chat_template());
+    if (family && made.AgreesWithModelTemplate(*family)) made.UseFamily(*family);
   }
-  const Family* family = FindFamily(made.name_);
+  return made;
+}
+
+void ChatTemplate::UseFamily(const std::string& name) {
+  const Family* family = FindFamily(name);
   if (family == nullptr) {
     const auto nearest = NearestName(name, Names());
     ThrowInvalid(fmt::format("unknown chat template \"{}\"{}; {}", name,
                              nearest ? fmt::format(", did you mean \"{}\"?", *nearest) : "", HowToChoose()));
   }
-  made.turn_end_ = TurnEnd(tokenizer, *family);
-  made.stop_tokens_ = {made.turn_end_};
-  for (const auto& token : {tokenizer.eos(), tokenizer.FindToken(family->also_stops)}) {
-    if (token && std::count(made.stop_tokens_.begin(), made.stop_tokens_.end(), *token) == 0) {
-      made.stop_tokens_.push_back(*token);
+  name_ = name;
+  jinja_ = nullptr;
+  turn_end_ = TurnEnd(*tokenizer_, *family);
+  strips_response_ = name == "gemma" || name == "llama3" || name == "llama3.1";
+  response_lead_.clear();
+  stop_tokens_ = {turn_end_};
+  for (const auto& token : {tokenizer_->eos(), tokenizer_->FindToken(family->also_stops)}) {
+    if (token && std::count(stop_tokens_.begin(), stop_tokens_.end(), *token) == 0) {
+      stop_tokens_.push_back(*token);
     }
   }
-  return made;
+}
+
+void ChatTemplate::UseModelTemplate() {
+  if (tokenizer_->chat_template().empty()) {
+    ThrowInvalid("the model has no chat template of its own; " + HowToChoose());
+  }
+  try {
+    jinja_ = std::make_shared<const JinjaTemplate>(ReplaceInvalidUtf8(tokenizer_->chat_template()));
+  } catch (const Error& error) {
+    ThrowInvalid(error.message() + "; " + HowToChoose());
+  }
+  name_ = "jinja";
+  LearnResponseForm();
+}
+
+// What the model's template makes of an answer: what it writes before it, whether it strips it, and which
+// token ends the turn. EOS where the template does not show it.
+void ChatTemplate::LearnResponseForm() {
+  static constexpr std::string_view kAnswer = "Xq7answer";
+  std::optional<int32_t> turn_end;
+  try {
+    const std::string prompt = RenderModelTemplate({{"user", "Hello"}}, true, std::nullopt);
+    const std::string whole = RenderModelTemplate(
+        {{"user", "Hello"}, {"assistant", fmt::format("  {}  ", kAnswer)}}, false, std::nullopt);
+    const size_t at = whole.find(kAnswer);
+    if (at != whole.npos) {
+      std::string_view behind = std::string_view(whole).substr(at + kAnswer.size());
+      strips_response_ = !behind.starts_with("  ");
+      if (whole.starts_with(prompt) && at >= prompt.size()) {
+        response_lead_ = whole.substr(prompt.size(), at - prompt.size());
+        if (!strips_response_ && response_lead_.ends_with("  "))
+          response_lead_.resize(response_lead_.size() - 2);
+      }
+      const auto tokens = tokenizer_->Encode(PythonStrip(behind), SpecialTokens::kParse);
+      if (!tokens.empty() && tokenizer_->FindToken(tokenizer_->TokenBytes(tokens[0], false)) == tokens[0]) {
+        turn_end = tokens[0];
+      }
+    }
+  } catch (const Error&) {  // a template may refuse this conversation and take others
+  }
+  if (!turn_end) turn_end = tokenizer_->eos();
+  if (!turn_end) {
+    ThrowInvalid(
+        "the model's chat template ends a turn with no token of its own, and there is no EOS token; " +
+        HowToChoose());
+  }
+  turn_end_ = *turn_end;
+  stop_tokens_ = {turn_end_};
+  if (tokenizer_->eos() && *tokenizer_->eos() != turn_end_) stop_tokens_.push_back(*tokenizer_->eos());
+}
+
+bool ChatTemplate::AgreesWithModelTemplate(const std::string& family) const {
+  const ChatMessage system{"system", " Be brief.\n"}, user{"user", " What is 2 + 2?\n"},
+      answer{"assistant", " 4\n"};
+  ChatTemplate trial;
+  trial.tokenizer_ = tokenizer_;
+  try {
+    trial.UseFamily(family);
+  } catch (const Error&) {  // a vocabulary without the family's tokens
+    return false;
+  }
+  for (const Messages& messages :
+       {Messages{user}, {user, answer, user}, {system, user}, {system, user, answer, user}}) {
+    std::optional<std::string> ours, theirs;
+    try {
+      theirs = RenderModelTemplate(messages, true, kLlamaDay_s);
+    } catch (const Error&) {  // neither may render what the other refuses, but a family may refuse more
+    }
+    try {
+      ours = trial.RenderPrompt(messages);
+    } catch (const Error&) {
+    }
+    if (ours && ours != theirs) return false;
+  }
+  return true;
+}
+
+std::string ChatTemplate::TextOf(std::optional<int32_t> token) const {
+  return token ? tokenizer_->TokenBytes(*token, false) : std::string();
+}
+
+std::string ChatTemplate::RenderModelTemplate(const Messages& messages, bool add_generation_prompt,
+                                              std::optional<int64_t> now_s) const {
+  JinjaList list;
+  for (const ChatMessage& message : messages) {
+    list.push_back(JinjaValue::Dict({{"role", message.role}, {"content", message.content}}));
+  }
+  JinjaContext context{{{"messages", JinjaValue::List(std::move(list))},
+                        {"add_generation_prompt", add_generation_prompt},
+                        {"tools", JinjaNone{}},
+                        {"documents", JinjaNone{}}},
+                       now_s};
+  if (tokenizer_->bos()) context.variables.emplace_back("bos_token", TextOf(tokenizer_->bos()));
+  if (tokenizer_->eos()) context.variables.emplace_back("eos_token", TextOf(tokenizer_->eos()));
+  return jinja_->Render(context);
+}
+
+std::string ChatTemplate::fingerprint() const {
+  return jinja_ ? "jinja-" + ChecksumHex(tokenizer_->chat_template()) : name_;
 }
 
 std::string ChatTemplate::RenderPrompt(const Messages& given) const {
   CheckMessages(given);
   Messages messages = given;
   for (ChatMessage& message : messages) message.content = ReplaceInvalidUtf8(message.content);
-  const auto text_of = [&](std::optional<int32_t> token) {
-    return token ? tokenizer_->TokenBytes(*token, false) : std::string();
-  };
-  const std::string bos = text_of(tokenizer_->bos());
+  if (jinja_) return RenderModelTemplate(messages, true, std::nullopt);
+  const std::string bos = TextOf(tokenizer_->bos());
   if (name_ == "gemma") return RenderGemma(messages, bos);
   if (name_ == "llama3" || name_ == "llama3.1") return RenderLlama3(messages, bos, name_ == "llama3.1");
-  if (name_ == "mistral") return RenderMistral(messages, bos, text_of(tokenizer_->eos()));
+  if (name_ == "mistral") return RenderMistral(messages, bos, TextOf(tokenizer_->eos()));
   if (name_ == "plain") return RenderPlain(messages);
   return RenderChatml(messages, FindFamily(name_)->default_system);
 }
@@ -237,10 +335,10 @@ std::vector<int32_t> ChatTemplate::EncodePrompt(const Messages& messages) const 
 
 // Control tokens spelled out in an answer stay text: a real one would end the turn in its middle.
 std::vector<int32_t> ChatTemplate::EncodeResponse(const std::string& response) const {
-  const bool strips = name_ == "gemma" || name_ == "llama3" || name_ == "llama3.1";
   const std::string text = ReplaceInvalidUtf8(response);
+  const std::string_view answer = strips_response_ ? PythonStrip(text) : std::string_view(text);
   std::vector<int32_t> tokens =
-      tokenizer_->Encode(strips ? Strip(text) : std::string_view(text), SpecialTokens::kAsText);
+      tokenizer_->Encode(response_lead_ + std::string(answer), SpecialTokens::kAsText);
   tokens.push_back(turn_end_);
   return tokens;
 }

@@ -69,6 +69,7 @@ TEST(ChatTemplate, PromptHasBosOnceAndAnswersEndTheTurn) {
   const auto tokenizer = WithTemplate("");
   const std::vector<ChatMessage> messages = {{"user", "hi"}};
   for (const std::string& name : ChatTemplate::Names()) {
+    if (name == "jinja") continue;  // the model has none
     const ChatTemplate chat = ChatTemplate::For(*tokenizer, name);
     const auto prompt = chat.EncodePrompt(messages);
     EXPECT_EQ(std::count(prompt.begin(), prompt.end(), *tokenizer->bos()), 1) << name;
@@ -91,16 +92,56 @@ TEST(ChatTemplate, PlainIsTextNewlineAnswerEos) {
   EXPECT_EQ(chat.EncodeResponse("4").back(), *tokenizer->eos());
 }
 
-TEST(ChatTemplate, UnknownTemplatesSayHowToChoose) {
-  for (const char* source : {"{{ messages }}", "<|im_start|>user<|im_sep|>",
-                             "<|im_start|>system\nYou are Bob<|im_end|>", "[INST] <<SYS>>"}) {
+TEST(ChatTemplate, TemplatesThatCannotBeReadSayWhereAndHowToChoose) {
+  for (const char* source :
+       {"a\n{% include 'x' %}", "<|im_start|>\n{{ messages | }}", "{% for m in messages %}"}) {
     const auto tokenizer = WithTemplate(source);
     ExpectInvalid([&] { ChatTemplate::For(*tokenizer, "auto"); }, "--set data.chat_template=NAME");
     ExpectInvalid([&] { ChatTemplate::For(*tokenizer, "auto"); }, "chatml, smollm2");
+    ExpectInvalid([&] { ChatTemplate::For(*tokenizer, "jinja"); }, "chat template, line ");
     EXPECT_EQ(ChatTemplate::For(*tokenizer, "chatml").name(), "chatml");
   }
   const auto tokenizer = WithTemplate("");
   ExpectInvalid([&] { ChatTemplate::For(*tokenizer, "chatlm"); }, "did you mean \"chatml\"?");
+  ExpectInvalid([&] { ChatTemplate::For(*tokenizer, "jinja"); }, "no chat template of its own");
+}
+
+// Strings of a family in the source are not enough: the prompts must be the family's.
+TEST(ChatTemplate, OtherTemplatesAreRenderedAsTheyAre) {
+  const std::string loop =
+      "{% for m in messages %}<|im_start|>{{ m.role }}{{ '\n' ~ m.content }}<|im_end|>{{ '\n' }}{% endfor %}";
+  const std::string end = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+  EXPECT_EQ(ChatTemplate::For(*WithTemplate(loop + end), "auto").name(), "chatml");
+  const std::string thinking =
+      "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n<think>\n' }}{% endif %}";
+  const auto tokenizer = WithTemplate(loop + thinking);
+  const ChatTemplate chat = ChatTemplate::For(*tokenizer, "auto");
+  EXPECT_EQ(chat.name(), "jinja");
+  EXPECT_EQ(chat.RenderPrompt({{"user", " hi "}}),
+            "<|im_start|>user\n hi <|im_end|>\n<|im_start|>assistant\n<think>\n");
+  EXPECT_EQ(chat.stop_tokens(),
+            (std::vector<int32_t>{*tokenizer->FindToken("<|im_end|>"), *tokenizer->eos()}));
+  EXPECT_EQ(tokenizer->Decode(chat.EncodeResponse(" 4 "), false), " 4 <|im_end|>");
+  EXPECT_NE(chat.fingerprint(), ChatTemplate::For(*WithTemplate(loop), "jinja").fingerprint());
+  ExpectInvalid([&] { chat.RenderPrompt({}); }, "no messages");
+}
+
+// What stands before an answer belongs to what is learnt; a template that strips answers gets them stripped.
+TEST(ChatTemplate, AnswersTakeTheFormOfTheModelsTemplate) {
+  const auto tokenizer = WithTemplate(
+      "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }}[/INST]{% else %}"
+      "{{ ' ' + m.content|trim + eos_token }}{% endif %}{% endfor %}");
+  const ChatTemplate chat = ChatTemplate::For(*tokenizer, "auto");
+  EXPECT_EQ(chat.name(), "jinja");
+  EXPECT_EQ(tokenizer->Decode(chat.EncodeResponse(" 4 "), false), " 4<eos>");
+  EXPECT_EQ(chat.stop_tokens(), std::vector<int32_t>{*tokenizer->eos()});
+  const auto prompt = chat.EncodePrompt({{"user", "hi"}});
+  EXPECT_EQ(std::count(prompt.begin(), prompt.end(), *tokenizer->bos()), 1);
+  const auto refusing =
+      WithTemplate("{{ raise_exception('No such thing') if messages|length > 1 else messages[0].content }}");
+  const ChatTemplate strict = ChatTemplate::For(*refusing, "auto");
+  EXPECT_EQ(strict.stop_tokens().front(), *refusing->eos());
+  ExpectInvalid([&] { strict.RenderPrompt({{"user", "a"}, {"assistant", "b"}}); }, "No such thing");
 }
 
 TEST(ChatTemplate, MissingTurnTokensAreNamed) {
@@ -112,6 +153,7 @@ TEST(ChatTemplate, MissingTurnTokensAreNamed) {
 TEST(ChatTemplate, ImpossibleConversationsAreRefused) {
   const auto tokenizer = WithTemplate("");
   for (const std::string& name : ChatTemplate::Names()) {
+    if (name == "jinja") continue;  // the model has none
     const ChatTemplate chat = ChatTemplate::For(*tokenizer, name);
     ExpectInvalid([&] { chat.RenderPrompt({}); }, "no messages");
     ExpectInvalid([&] { chat.RenderPrompt({{"tool", "x"}}); }, "\"tool\"");
@@ -125,6 +167,7 @@ TEST(ChatTemplate, ImpossibleConversationsAreRefused) {
 TEST(ChatTemplate, InvalidUtf8IsRepaired) {
   const auto tokenizer = WithTemplate("");
   for (const std::string& name : ChatTemplate::Names()) {
+    if (name == "jinja") continue;  // the model has none
     const ChatTemplate chat = ChatTemplate::For(*tokenizer, name);
     EXPECT_NE(chat.RenderPrompt({{"user", "\xE2\x28\x80"}}).find("\uFFFD(\uFFFD"), std::string::npos) << name;
     EXPECT_NO_THROW(chat.EncodeResponse("\xF0\x9F"));

@@ -87,10 +87,10 @@ TEST(BadModel, UnsupportedArchitecture) {
 TEST(BadModel, UnknownChatTemplateSaysHowToChooseOne) {
   const BrokenModel model;
   Json settings = ReadJsonFile(model.path() / "tokenizer_config.json");
-  settings["chat_template"] = "[[{{ messages[0].content }}]]";
+  settings["chat_template"] = "[[{{ messages[0].content }}]]\n{% include 'more' %}";
   WriteJsonFile(model.path() / "tokenizer_config.json", settings);
   ExpectFailure(RunElrea({"generate", "--model", model.path(), "--prompt", "x"}), kInvalid,
-                {"template", "chatml"});
+                {"chat template, line 2, column 4", "include", "chatml"});
 }
 
 class BadRun : public testing::Test {

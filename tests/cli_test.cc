@@ -146,7 +146,7 @@ TEST(Help, IsThereForEveryCommand) {
   const ProgramResult top = RunElrea({"--help"});
   EXPECT_EQ(top.exit_code, 0);
   for (const char* command : {"run", "data", "train", "features", "cluster", "experts", "route", "generate",
-                              "chat", "eval", "inspect", "tokenize", "embed", "score", "model", "config"}) {
+                              "chat", "eval", "inspect", "tokenize", "embed", "render", "score", "model", "config"}) {
     EXPECT_NE(top.out.find(command), std::string::npos) << command;
     const ProgramResult help = RunElrea({command, "--help"});
     EXPECT_EQ(help.exit_code, 0) << command;
