@@ -47,7 +47,7 @@ def main():
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--project", type=int, default=0)
-    parser.add_argument("--project-rows", type=int, default=8)
+    parser.add_argument("--project-rows", type=int, default=16)
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
