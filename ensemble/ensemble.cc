@@ -17,8 +17,7 @@ Ensemble::Ensemble(const Decoder& decoder, ExpertBank bank, RouterParts router)
                           bank_.num_experts()));
 }
 
-std::vector<Routing> Ensemble::RouteBatch(const std::vector<std::span<const int32_t>>& instructions,
-                                          std::vector<std::vector<float>>* features) {
+std::vector<std::vector<float>> Ensemble::Features(const std::vector<std::span<const int32_t>>& instructions) {
   const int64_t context = decoder_.config().context_length;
   for (size_t i = 0; i < instructions.size(); ++i) {
     if (static_cast<int64_t>(instructions[i].size()) <= context) continue;
@@ -26,20 +25,31 @@ std::vector<Routing> Ensemble::RouteBatch(const std::vector<std::span<const int3
                 fmt::format("request {}: the prompt has {} tokens; the model's context is {}; shorten it",
                             i + 1, instructions[i].size(), context));
   }
+  std::vector<float> extracted = router_.extractor->Extract(instructions);  // [prompts, feat]
+  const auto dim = static_cast<size_t>(router_.extractor->projection_dim());
+  std::vector<std::vector<float>> features;
+  for (size_t i = 0; i < instructions.size(); ++i) {
+    const std::span<float> feature = std::span(extracted).subspan(i * dim, dim);
+    CenterAndNormalize(feature, router_.clustering.mean);
+    features.emplace_back(feature.begin(), feature.end());
+  }
+  return features;
+}
+
+Routing Ensemble::RouteFeature(std::span<const float> feature, const RoutingOptions& options) const {
   std::vector<RoutingCluster> clusters;
   for (const FeatureCluster& c : router_.clustering.clusters) {
     clusters.push_back({c.centroid, c.mean_cosine, c.std_cosine});
   }
-  std::vector<float> extracted = router_.extractor->Extract(instructions);  // [prompts, feat]
-  const auto dim = static_cast<size_t>(router_.extractor->projection_dim());
+  return Route(feature, clusters, options);
+}
+
+std::vector<Routing> Ensemble::RouteBatch(const std::vector<std::span<const int32_t>>& instructions,
+                                          std::vector<std::vector<float>>* features) {
+  std::vector<std::vector<float>> extracted = Features(instructions);
   std::vector<Routing> routings;
-  if (features != nullptr) features->clear();
-  for (size_t i = 0; i < instructions.size(); ++i) {
-    const std::span<float> feature = std::span(extracted).subspan(i * dim, dim);
-    CenterAndNormalize(feature, router_.clustering.mean);
-    routings.push_back(Route(feature, clusters, router_.options));
-    if (features != nullptr) features->emplace_back(feature.begin(), feature.end());
-  }
+  for (const auto& feature : extracted) routings.push_back(RouteFeature(feature, router_.options));
+  if (features != nullptr) *features = std::move(extracted);
   return routings;
 }
 

@@ -34,9 +34,15 @@ class Ensemble {
   bool can_route() const { return router_.extractor != nullptr; }
   const Clustering& clustering() const { return router_.clustering; }
 
-  // One routing per instruction (token ids, at least 2 each), features extracted in packed batches.
-  // `features`, if not null, receives them [prompts][feat] as they were compared. REQUIRES: can_route().
-  // kInvalidInput naming the prompt that is longer than the context.
+  const RoutingOptions& routing_options() const { return router_.options; }
+
+  // Features [prompts][feat] of instructions (token ids, at least 2 each) as they are compared with centroids, extracted
+  // in packed batches. REQUIRES: can_route(). kInvalidInput naming the prompt that is longer than the context.
+  std::vector<std::vector<float>> Features(const std::vector<std::span<const int32_t>>& instructions);
+  // The routing of one such feature. Thread-safe. REQUIRES: can_route().
+  Routing RouteFeature(std::span<const float> feature, const RoutingOptions& options) const;
+
+  // One routing per instruction: both of the above. `features`, if not null, receives the features.
   std::vector<Routing> RouteBatch(const std::vector<std::span<const int32_t>>& instructions,
                                   std::vector<std::vector<float>>* features = nullptr);
 

@@ -1,50 +1,14 @@
-// Lock-step decoding of an ensemble (method section 6): the base and the experts of a request read the same tokens,
-// each with its own key/value cache, and the next token comes from the weighted sum of their logits. Many requests run
-// together, each with its own members and weights; the frozen products are one GEMM for all rows.
-//
-// The vocabulary matrix is linear and common to all members, so sum_c w_c (W h_c) is computed as W (sum_c w_c h_c):
-// one vocabulary row per request instead of one per member.
+// Texts for a list of requests (Generator, on top of DecodeBatch), and logits and scores of given texts, under mixtures
+// of adapters (method section 6).
 #pragma once
 
 #include <functional>
-#include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "data/tokenizer.h"
-#include "ensemble/sampler.h"
-#include "lora/lora_mix.h"
-#include "model/decode_engine.h"
-#include "model/decoder.h"
+#include "ensemble/decode_batch.h"
 
 namespace elrea {
-
-struct MixtureMember {
-  const LoraWeights* adapter = nullptr;  // null: the backbone alone
-  double weight = 1;
-};
-
-struct GenerateRequest {
-  std::vector<int32_t> prompt;
-  std::vector<MixtureMember> members;  // those that run; weights need not sum to 1
-  SamplingOptions sampling;
-};
-
-enum class FinishReason { kStopToken, kStopString, kLength, kCancelled };
-const char* FinishReasonName(FinishReason reason);  // "stop", "stop", "length", "cancelled", as OpenAI's API names them
-
-struct Completion {
-  std::vector<int32_t> tokens;   // without the stop token
-  std::vector<float> log_probs;  // of each token, natural log
-  std::string text;              // cut before a stop string
-  FinishReason reason = FinishReason::kLength;
-};
-
-struct GenerateLimits {
-  int64_t max_rows = 48;             // members of all requests that decode together
-  int64_t max_prefill_tokens = 2048; // tokens of one prompt pass
-};
 
 // Called with text as it becomes final; returning false cancels the request.
 using TextCallback = std::function<bool(size_t request, const std::string& piece)>;
@@ -54,30 +18,18 @@ using DoneCallback = std::function<void(size_t request, const Completion& comple
 // Single-thread use.
 class Generator {
  public:
-  // `packed`: the decoder's weights for the decode engine; null: tokens are decoded by the decoder's own passes.
-  // REQUIRES: the arguments outlive it.
+  // As DecodeBatch. REQUIRES: the arguments outlive it.
   Generator(const Decoder& decoder, const Tokenizer& tokenizer, std::vector<int32_t> stop_tokens,
-            GenerateLimits limits = {}, const PackedWeights* packed = nullptr);
+            GenerateLimits limits = {}, const PackedWeights* packed = nullptr)
+      : batch_(decoder, tokenizer, std::move(stop_tokens), limits, packed) {}
 
   // Completions in the order of the requests. A request's result does not depend on how others are scheduled beyond
-  // rounding. kInvalidInput when a request has no members, an empty prompt, or prompt + max_new_tokens passes the
-  // context length (names the request's number).
+  // rounding. kInvalidInput as of DecodeBatch::Check (names the request's number); nothing has run then.
   std::vector<Completion> Run(const std::vector<GenerateRequest>& requests, const TextCallback& on_text = {},
                               const DoneCallback& on_done = {});
 
  private:
-  struct Active;
-  void CheckRequest(size_t index, const GenerateRequest& request) const;
-  torch::Tensor Advance(std::vector<Active*>& wave, bool prefill);
-  torch::Tensor Decode(const std::vector<Active*>& wave);
-  bool AcceptToken(Active& active, std::span<const float> logits, const TextCallback& on_text);
-
-  const Decoder& decoder_;
-  const Tokenizer& tokenizer_;
-  std::vector<int32_t> stop_tokens_;
-  GenerateLimits limits_;
-  std::unique_ptr<DecodeEngine> engine_;                    // null: none
-  std::map<const LoraWeights*, LowRankAdapter> views_;  // of the adapters of a Run, for the engine
+  DecodeBatch batch_;
 };
 
 // Called with the mixed logits of positions [begin, begin + logits.size(0)): [positions, vocab] f32 on the CPU.

@@ -33,9 +33,14 @@ std::string RowsChecksum(const std::vector<EvalRow>& rows) {
 // What every answer depends on; the number of bootstrap draws and the choice of methods change no answer.
 Json Identity(const EvalJob& job, const EvalOptions& options) {
   SamplingOptions sampling = job.sampling;
+  Json generation = OptionSet(sampling).ToJson();
+  // Where these change nothing they are left out, as in evaluations older than they are.
+  for (const char* name : {"min_p", "presence_penalty", "frequency_penalty"}) {
+    if (generation[name] == 0) generation.erase(name);
+  }
   return {{"num_rows", job.rows.size()},
           {"rows", RowsChecksum(job.rows)},
-          {"generation", OptionSet(sampling).ToJson()},
+          {"generation", generation},
           {"chunk_rows", options.chunk_rows},
           {"answer_style", options.answer_style},
           {"matching", options.matching}};

@@ -319,6 +319,11 @@ class DecodeEngine::Worker {
     MeetQuantized(space_.act, space_.a);
   }
 
+  static float WeightIn(int64_t request, const DecodeRow& row) {
+    if (row.request == request) return row.weight;
+    return row.own_request == request ? 1.0f : 0.0f;
+  }
+
   // The product is linear: hidden states are mixed before it, one vocabulary row per request.
   void MixedLogits() {
     const Range mine = Mine(space_.num_requests);
@@ -326,8 +331,9 @@ class DecodeEngine::Worker {
       float* mixed = Row(space_.mixed, request, config_.dim);
       std::fill(mixed, mixed + config_.dim, 0.0f);
       for (int64_t row = 0; row < num_rows(); ++row) {
-        if (space_.rows[row].request != request) continue;
-        const float *x = Row(space_.normed, row, config_.dim), weight = space_.rows[row].weight;
+        const float weight = WeightIn(request, space_.rows[row]);
+        if (weight == 0) continue;
+        const float* x = Row(space_.normed, row, config_.dim);
         for (int64_t i = 0; i < config_.dim; i += kLanes)
           Store(mixed + i, Load(mixed + i) + Load(x + i) * weight);
       }
@@ -352,6 +358,9 @@ class DecodeEngine::Worker {
         const Vec scaled = Load(Row(space_.row_logits, row, config_.vocab) + v) * (2 / cap);
         const Vec tanh = 2.0f * simd::Sigmoid(scaled) - 1.0f;
         Store(sum, Load(sum) + tanh * (cap * space_.rows[row].weight));
+        if (space_.rows[row].own_request >= 0) {
+          Store(space_.logits + space_.rows[row].own_request * config_.vocab + v, tanh * cap);
+        }
       }
     }
   }

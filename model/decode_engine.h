@@ -21,7 +21,8 @@ struct DecodeRow {
   KvCache* cache;                           // in the decoder's dtype; its length is the token's position
   const LowRankAdapter* adapter = nullptr;  // null: the backbone alone
   int64_t request = 0;
-  float weight = 1;  // of this row's logits in its request's
+  float weight = 1;          // of this row's logits in its request's
+  int64_t own_request = -1;  // a request that this row alone makes up, with weight 1; -1: none
 };
 
 // Single-thread use; `decoder` and `packed` must outlive it.

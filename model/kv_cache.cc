@@ -20,4 +20,22 @@ void KvCache::Reserve(int64_t capacity) {
   }
 }
 
+KvCache KvCache::CopyPrefix(int64_t length, int64_t capacity) const {
+  KvCache copy;
+  const auto taken = [&](const torch::Tensor& from) {
+    torch::Tensor to = torch::empty({from.size(0), capacity, from.size(2)}, from.options());
+    to.narrow(1, 0, length).copy_(from.narrow(1, 0, length));
+    return to;
+  };
+  copy.keys_ = taken(keys_);
+  copy.values_ = taken(values_);
+  copy.length_ = length;
+  return copy;
+}
+
+int64_t KvCache::NumBytes(const ModelConfig& config, torch::Dtype dtype, int64_t capacity) {
+  const auto width = static_cast<int64_t>(c10::elementSize(dtype));
+  return 2 * config.layers * capacity * config.kv_heads * config.head_dim * width;
+}
+
 }  // namespace elrea

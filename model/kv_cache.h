@@ -15,6 +15,10 @@ class KvCache {
   int64_t length() const { return length_; }
   int64_t capacity() const { return keys_.size(1); }
   void Reserve(int64_t capacity);  // keeps what is stored
+  // A cache of its own with the first `length` positions. REQUIRES: length <= this->length(), capacity >= length.
+  KvCache CopyPrefix(int64_t length, int64_t capacity) const;
+  // What `capacity` positions take.
+  static int64_t NumBytes(const ModelConfig& config, torch::Dtype dtype, int64_t capacity);
 
   torch::Tensor keys(int64_t layer) const { return keys_[layer]; }      // [capacity, kv_heads * head_dim]
   torch::Tensor values(int64_t layer) const { return values_[layer]; }  // [capacity, kv_heads * head_dim]
@@ -29,6 +33,7 @@ class KvCache {
   void Truncate(int64_t length) { length_ = length; }
 
  private:
+  KvCache() = default;
   torch::Tensor keys_, values_;  // [layers, capacity, kv_heads * head_dim]
   int64_t length_ = 0;
 };
