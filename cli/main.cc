@@ -16,7 +16,7 @@ void AddCommands(CLI::App& app, elrea::Invocation& invocation) {
   for (auto add : {AddRunCommand, AddDataCommand, AddTrainCommand, AddFeaturesCommand, AddClusterCommand,
                    AddExpertsCommand, AddRouteCommand, AddGenerateCommand, AddChatCommand, AddEvalCommand,
                    AddInspectCommand, AddTokenizeCommand, AddEmbedCommand, AddRenderCommand, AddScoreCommand,
-                   AddModelCommand, AddAdapterCommand, AddConfigCommand}) {
+                   AddModelCommand, AddAdapterCommand, AddServeCommand, AddConfigCommand}) {
     add(app, invocation);
   }
 }

@@ -7,9 +7,8 @@
 #include "cli/commands.h"
 #include "cli/prompts.h"
 #include "cli/responder.h"
+#include "cli/row_index.h"
 #include "core/text.h"
-#include "data/records.h"
-#include "features/feature_store.h"
 
 namespace elrea {
 namespace {
@@ -20,30 +19,6 @@ struct RouteFlags {
   int64_t nearest = 5;
   bool json = false;
 };
-
-// What a reader wants to know of a training row.
-struct RowText {
-  std::string source, instruction;
-};
-
-std::vector<RowText> ReadRows(const RunPaths& paths) {
-  std::vector<RowText> rows;
-  const std::string file = paths.rows("train").string();
-  ForEachRow(file, [&](int64_t number, std::string_view text) {
-    auto parsed = ParseExampleRow(text, file, number);
-    const auto* record = std::get_if<ExampleRecord>(&parsed);
-    rows.push_back(record == nullptr ? RowText{} : RowText{record->source, record->prompt.back().content});
-  });
-  return rows;
-}
-
-std::vector<int64_t> ClusterOfRow(const Clustering& clustering) {
-  std::vector<int64_t> cluster_of(static_cast<size_t>(clustering.num_rows), -1);
-  for (size_t c = 0; c < clustering.clusters.size(); ++c) {
-    for (int64_t row : clustering.clusters[c].rows) cluster_of[row] = static_cast<int64_t>(c);
-  }
-  return cluster_of;
-}
 
 Json ExplainRouting(const std::string& prompt, const Routing& routing, const Clustering& clustering) {
   Json json = {{"prompt", prompt}, {"base", {{"weight", routing.base_weight}}}, {"clusters", Json::array()}};
@@ -83,24 +58,13 @@ void RoutePrompts(const RouteFlags& flags) {
   Responder responder = OpenResponder(flags.target, {});
   const RunPaths paths{flags.target.run};
   const std::vector<Prompt> prompts = LoadPrompts(flags.prompts, responder.backbone);
-  const FeatureStore store(paths.features());
-  const std::vector<RowText> rows = ReadRows(paths);
   const Clustering& clustering = responder.ensemble->clustering();
-  const std::vector<int64_t> cluster_of = ClusterOfRow(clustering);
+  const RowIndex rows(paths, clustering);
   for (const Prompt& prompt : prompts) {
     std::vector<std::vector<float>> features;
     const Routing routing = responder.ensemble->RouteBatch({prompt.tokens}, &features)[0];
     Json route = ExplainRouting(PromptText(prompt), routing, clustering);
-    route["nearest_rows"] = Json::array();
-    for (const Neighbour& n : NearestRows({store.all().data(), store.num_rows(), store.dim()},
-                                          clustering.mean, features[0], flags.nearest)) {
-      const RowText& text = rows.at(static_cast<size_t>(n.row));
-      route["nearest_rows"].push_back({{"row", n.row},
-                                       {"cosine", n.cosine},
-                                       {"cluster", cluster_of.at(static_cast<size_t>(n.row))},
-                                       {"source", text.source},
-                                       {"instruction", text.instruction}});
-    }
+    route["nearest_rows"] = rows.Nearest(features[0], flags.nearest);
     if (flags.json) {
       std::printf("%s\n", JsonLine(route).c_str());
     } else {

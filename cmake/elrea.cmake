@@ -98,6 +98,21 @@ function(elrea_test_program name tests library torch)
     "GTEST_OUTPUT=json:${CMAKE_BINARY_DIR}/test_reports/${name}.json;ASAN_OPTIONS=detect_container_overflow=0;GOMP_SPINCOUNT=5000")
 endfunction()
 
+# elrea_embed_files(<target> <folder>): the folder's files as WebFiles() of serve/web_files.h, made again when they change.
+function(elrea_embed_files target folder)
+  file(GLOB paths CONFIGURE_DEPENDS ${folder}/*)
+  set(names "")
+  foreach(path ${paths})
+    get_filename_component(name ${path} NAME)
+    list(APPEND names ${name})
+  endforeach()
+  set(out ${CMAKE_BINARY_DIR}/embedded/${target}.cc)
+  set(script ${CMAKE_SOURCE_DIR}/cmake/embed_files.cmake)
+  add_custom_command(OUTPUT ${out} DEPENDS ${paths} ${script} VERBATIM
+    COMMAND ${CMAKE_COMMAND} -DOUT=${out} -DFOLDER=${CMAKE_SOURCE_DIR}/${folder} "-DFILES=${names}" -P ${script})
+  target_sources(${target} PRIVATE ${out})
+endfunction()
+
 # elrea_check(<tool> [ARGS]): a script of tools/ that looks at the sources, as a test.
 function(elrea_check tool)
   get_filename_component(name ${tool} NAME_WE)

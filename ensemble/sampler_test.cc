@@ -98,12 +98,12 @@ TEST(SamplerTest, AWideVocabularyIsDrawnByItsProbabilities) {
     if (x < 1) heavy += std::exp(x);
   }
   int seen = 0;
-  constexpr int kDraws = 20000;
+  constexpr int kDraws = 4000;
   for (int i = 0; i < kDraws; ++i) {
     const int32_t token = SampleToken(logits, {.temperature = 1}, 5, static_cast<uint64_t>(i)).token;
     seen += logits[static_cast<size_t>(token)] < 1;
   }
-  EXPECT_NEAR(static_cast<double>(seen) / kDraws, heavy / total, 0.015);
+  EXPECT_NEAR(static_cast<double>(seen) / kDraws, heavy / total, 0.03);
 }
 
 TEST(SamplerTest, DrawsDependOnSeedStreamAndStepOnly) {

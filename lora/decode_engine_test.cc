@@ -205,6 +205,18 @@ TEST_P(DecodeEngineTest, ARowDependsOnNeitherTheOthersNorTheThreadsBitForBit) {
   }
 }
 
+TEST_P(DecodeEngineTest, ARowGivesItsOwnLogitsBesideTheMixtureAndChangesNoneOfIt) {
+  Rows ours = ReadPrompts(4), without = ReadPrompts(4), plain = ReadPrompts(4);
+  for (int64_t i = 0; i < 4; ++i) ours.rows[static_cast<size_t>(i)].own_request = 2 + i;
+  Tensor logits = torch::full({6, decoder_->config().vocab}, NAN);
+  DecodeEngine(*decoder_, *packed_).Step(ours.rows, 6, logits.data_ptr<float>());
+  EXPECT_TRUE(torch::equal(logits.narrow(0, 0, 2), Step(without)));
+  plain.weights = torch::eye(4);
+  const Tensor expected = PlainStep(plain);
+  EXPECT_LT((logits.narrow(0, 2, 4) - expected).abs().max().item<float>(),
+            3e-2 * expected.abs().max().item<float>());
+}
+
 TEST_P(DecodeEngineTest, TheContextEndsInAnErrorAndCachesAreLeftAlone) {
   Rows r = ReadPrompts(2);
   r.caches[1]->Reserve(decoder_->config().context_length);

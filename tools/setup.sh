@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 packages=(g++ cmake ninja-build ccache pkg-config python3 python3-venv python3-dev clang-format
           nlohmann-json3-dev libyaml-cpp-dev libfmt-dev libspdlog-dev libcli11-dev
+          libboost-dev prometheus-cpp-dev
           libgtest-dev libpcre2-dev libutf8proc-dev libxxhash-dev)
 python="${1:-build/venv/bin/python}"
 venv=build/venv
