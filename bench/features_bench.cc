@@ -149,7 +149,7 @@ Json MeasureRouting(const Case& c, const Decoder& decoder, const std::vector<Fea
     const std::span<const int32_t> prompt = instructions[i % instructions.size()];
     const double without = PrefillSeconds(decoder, base, prompt);
     KvCache cache(decoder.config(), decoder.dtype(), decoder.device(), static_cast<int64_t>(prompt.size()));
-    ReadPrompt read{&cache, {}};
+    KvCache* const read = &cache;
     const double with = Seconds([&] { extractor.Extract({prompt}, {&read, 1}); });
     if (i == 0) continue;  // warms up
     routing.push_back(with * 1e3);

@@ -21,7 +21,9 @@ constexpr const char* kHelp =
 class Conversation {
  public:
   explicit Conversation(Responder responder)
-      : responder_(std::move(responder)), generator_(responder_.MakeGenerator()) {}
+      : responder_(std::move(responder)),
+        prefixes_(responder_.MakePrefixCache()),
+        generator_(responder_.MakeGenerator(&prefixes_)) {}
 
   // False when the conversation is over.
   bool Take(const std::string& line) {
@@ -47,7 +49,7 @@ class Conversation {
     messages_.push_back({"user", line});
     try {
       const std::vector<int32_t> prompt = responder_.backbone.chat->EncodePrompt(messages_);
-      MethodPlan plan = PlanMethod(*responder_.method, *responder_.ensemble, {prompt});
+      MethodPlan plan = PlanMethod(*responder_.method, *responder_.ensemble, {prompt}, &prefixes_);
       if (responder_.method->routed) routing_ = plan.routings[0];
       const auto completions = generator_.Run({{prompt, plan.members[0], responder_.config.generation}},
                                               [](size_t, const std::string& piece) {
@@ -78,6 +80,7 @@ class Conversation {
   }
 
   Responder responder_;
+  PrefixCache prefixes_;  // earlier turns, and what routing read
   Generator generator_;
   std::vector<ChatMessage> messages_;
   std::optional<Routing> routing_;

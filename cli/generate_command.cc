@@ -31,8 +31,9 @@ Json AnswerJson(const Prompt& prompt, const Completion& completion, const Routin
 
 // A single prompt on a terminal: text as it comes.
 void StreamAnswer(Responder& responder, const Prompt& prompt) {
-  const MethodPlan plan = PlanMethod(*responder.method, *responder.ensemble, {prompt.tokens});
-  responder.MakeGenerator().Run({{prompt.tokens, plan.members[0], responder.config.generation}},
+  PrefixCache prefixes = responder.MakePrefixCache();  // what routing reads of the prompt
+  const MethodPlan plan = PlanMethod(*responder.method, *responder.ensemble, {prompt.tokens}, &prefixes);
+  responder.MakeGenerator(&prefixes).Run({{prompt.tokens, plan.members[0], responder.config.generation}},
                                 [](size_t, const std::string& piece) {
                                   std::fputs(piece.c_str(), stdout);
                                   return std::fflush(stdout) == 0;

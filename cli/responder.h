@@ -22,8 +22,13 @@ struct Responder {
   const Method* method = nullptr;
   std::unique_ptr<PackedWeights> packed = {};  // null: decoding uses the decoder's matrices
 
-  Generator MakeGenerator() const {
-    return Generator(*backbone.decoder, *backbone.tokenizer, backbone.chat->stop_tokens(), {}, packed.get());
+  // With `prefixes`, prompts that begin as a text read before are read from there on.
+  Generator MakeGenerator(PrefixCache* prefixes = nullptr) const {
+    return Generator(*backbone.decoder, *backbone.tokenizer, backbone.chat->stop_tokens(), {}, packed.get(), prefixes);
+  }
+  PrefixCache MakePrefixCache() const {
+    constexpr int64_t kMaxBytes = int64_t{512} << 20;
+    return {*backbone.decoder, kMaxBytes};
   }
 };
 

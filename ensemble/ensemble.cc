@@ -17,7 +17,8 @@ Ensemble::Ensemble(const Decoder& decoder, ExpertBank bank, RouterParts router)
                           bank_.num_experts()));
 }
 
-std::vector<std::vector<float>> Ensemble::Features(const std::vector<std::span<const int32_t>>& instructions) {
+std::vector<std::vector<float>> Ensemble::Features(const std::vector<std::span<const int32_t>>& instructions,
+                                                   PrefixCache* read) {
   const int64_t context = decoder_.config().context_length;
   for (size_t i = 0; i < instructions.size(); ++i) {
     if (static_cast<int64_t>(instructions[i].size()) <= context) continue;
@@ -25,7 +26,14 @@ std::vector<std::vector<float>> Ensemble::Features(const std::vector<std::span<c
                 fmt::format("request {}: the prompt has {} tokens; the model's context is {}; shorten it",
                             i + 1, instructions[i].size(), context));
   }
-  std::vector<float> extracted = router_.extractor->Extract(instructions);  // [prompts, feat]
+  std::vector<KvCache> caches;
+  std::vector<KvCache*> filled;
+  for (size_t i = 0; i < instructions.size() && read != nullptr; ++i) {
+    caches.emplace_back(decoder_.config(), decoder_.dtype(), decoder_.device(), std::ssize(instructions[i]));
+  }
+  for (KvCache& cache : caches) filled.push_back(&cache);
+  std::vector<float> extracted = router_.extractor->Extract(instructions, filled);  // [prompts, feat]
+  for (size_t i = 0; i < caches.size(); ++i) read->Store(bank_.base(), instructions[i], caches[i]);
   const auto dim = static_cast<size_t>(router_.extractor->projection_dim());
   std::vector<std::vector<float>> features;
   for (size_t i = 0; i < instructions.size(); ++i) {
@@ -45,8 +53,8 @@ Routing Ensemble::RouteFeature(std::span<const float> feature, const RoutingOpti
 }
 
 std::vector<Routing> Ensemble::RouteBatch(const std::vector<std::span<const int32_t>>& instructions,
-                                          std::vector<std::vector<float>>* features) {
-  std::vector<std::vector<float>> extracted = Features(instructions);
+                                          std::vector<std::vector<float>>* features, PrefixCache* read) {
+  std::vector<std::vector<float>> extracted = Features(instructions, read);
   std::vector<Routing> routings;
   for (const auto& feature : extracted) routings.push_back(RouteFeature(feature, router_.options));
   if (features != nullptr) *features = std::move(extracted);

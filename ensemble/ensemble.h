@@ -9,6 +9,7 @@
 #include "cluster/cluster_features.h"
 #include "cluster/row_matrix.h"
 #include "ensemble/expert_bank.h"
+#include "ensemble/prefix_cache.h"
 #include "ensemble/router.h"
 #include "features/features.h"
 
@@ -38,13 +39,15 @@ class Ensemble {
 
   // Features [prompts][feat] of instructions (token ids, at least 2 each) as they are compared with centroids, extracted
   // in packed batches. REQUIRES: can_route(). kInvalidInput naming the prompt that is longer than the context.
-  std::vector<std::vector<float>> Features(const std::vector<std::span<const int32_t>>& instructions);
+  // `read`, if not null, keeps what was read of the instructions under the base adapter on the way.
+  std::vector<std::vector<float>> Features(const std::vector<std::span<const int32_t>>& instructions,
+                                           PrefixCache* read = nullptr);
   // The routing of one such feature. Thread-safe. REQUIRES: can_route().
   Routing RouteFeature(std::span<const float> feature, const RoutingOptions& options) const;
 
   // One routing per instruction: both of the above. `features`, if not null, receives the features.
   std::vector<Routing> RouteBatch(const std::vector<std::span<const int32_t>>& instructions,
-                                  std::vector<std::vector<float>>* features = nullptr);
+                                  std::vector<std::vector<float>>* features = nullptr, PrefixCache* read = nullptr);
 
  private:
   const Decoder& decoder_;

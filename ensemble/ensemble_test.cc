@@ -5,6 +5,10 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/temp_dir.h"
+#include "lora/adapter_file.h"
+#include "lora/testing.h"
+#include "model/testing.h"
 
 namespace elrea {
 namespace {
@@ -53,6 +57,29 @@ TEST(NearestRows, GivesNoMoreThanThereAreAndBreaksTiesByRow) {
 TEST(ExpertBank, RefusesARoutingOverOtherClusters) {
   const ExpertBank bank;
   EXPECT_THROW(bank.Members({0.5, {1.0}, {0.5}}), Error);
+}
+
+// The last checkpoint is the base adapter: what routing read under it answers need not read again.
+TEST(Ensemble, RoutingLeavesThePromptReadUnderTheBaseAdapter) {
+  const TempDir folder;
+  const Decoder decoder(MakeTinyModel(TinyLlamaConfig(), 7));
+  const AdapterConfig config{.rank = 4, .alpha = 8};
+  const Adapter base = MakeRandomAdapter(decoder.config(), config, 1);
+  for (const char* name : {"base", "expert"}) SaveAdapter(folder / name, base, decoder.config(), "tiny");
+  const FeatureCheckpoint checkpoint{base, torch::zeros_like(base.params), torch::ones_like(base.params), 3};
+  RouterParts router;
+  router.extractor = std::make_unique<FeatureExtractor>(decoder, std::vector{checkpoint},
+                                                        FeatureOptions{.projection_dim = 16});
+  router.clustering.dim = 16;
+  router.clustering.clusters.push_back({std::vector<float>(16, 0.25f)});
+  Ensemble ensemble(decoder, ExpertBank(decoder, folder / "base", {folder / "expert"}), std::move(router));
+  const std::vector<int32_t> prompt = RandomTokens(20, decoder.config().vocab, 3);
+  PrefixCache prefixes(decoder, 1 << 24);
+  EXPECT_EQ(ensemble.Features({prompt}, &prefixes), ensemble.Features({prompt}));
+  const auto read = prefixes.Find(ensemble.bank().base(), prompt, 0);
+  ASSERT_TRUE(read.has_value());
+  EXPECT_EQ(read->length(), 19);  // the last token's hidden state is still to be made
+  EXPECT_FALSE(prefixes.Find(ensemble.bank().expert(0), prompt, 0).has_value());
 }
 
 }  // namespace

@@ -20,8 +20,8 @@ class Generator {
  public:
   // As DecodeBatch. REQUIRES: the arguments outlive it.
   Generator(const Decoder& decoder, const Tokenizer& tokenizer, std::vector<int32_t> stop_tokens,
-            GenerateLimits limits = {}, const PackedWeights* packed = nullptr)
-      : batch_(decoder, tokenizer, std::move(stop_tokens), limits, packed) {}
+            GenerateLimits limits = {}, const PackedWeights* packed = nullptr, PrefixCache* prefixes = nullptr)
+      : batch_(decoder, tokenizer, std::move(stop_tokens), limits, packed, prefixes) {}
 
   // Completions in the order of the requests. A request's result does not depend on how others are scheduled beyond
   // rounding. kInvalidInput as of DecodeBatch::Check (names the request's number); nothing has run then.

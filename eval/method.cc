@@ -45,9 +45,9 @@ const Method& FindMethod(const std::string& name) {
 }
 
 MethodPlan PlanMethod(const Method& method, Ensemble& ensemble,
-                      const std::vector<std::span<const int32_t>>& prompts) {
+                      const std::vector<std::span<const int32_t>>& prompts, PrefixCache* read) {
   MethodPlan plan;
-  if (method.routed) plan.routings = ensemble.RouteBatch(prompts);
+  if (method.routed) plan.routings = ensemble.RouteBatch(prompts, nullptr, read);
   for (size_t i = 0; i < prompts.size(); ++i) {
     plan.members.push_back(method.members(ensemble.bank(), method.routed ? plan.routings[i] : Routing{}));
   }

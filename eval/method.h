@@ -34,7 +34,8 @@ struct MethodPlan {
   std::vector<std::vector<MixtureMember>> members;
   std::vector<Routing> routings;
 };
+// `read`: as of Ensemble::Features.
 MethodPlan PlanMethod(const Method& method, Ensemble& ensemble,
-                      const std::vector<std::span<const int32_t>>& prompts);
+                      const std::vector<std::span<const int32_t>>& prompts, PrefixCache* read = nullptr);
 
 }  // namespace elrea

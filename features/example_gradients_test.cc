@@ -148,10 +148,10 @@ TEST_P(FeaturesTest, PromptsAreReadUnderTheBaseAdapterOnTheWay) {
   const FeatureCheckpoint base = Checkpoint(2, 4);
   FeatureExtractor extractor(decoder_, {Checkpoint(1, 3), base}, {.projection_dim = 64, .max_tokens_per_pass = 100});
   std::vector<std::unique_ptr<KvCache>> caches;
-  std::vector<ReadPrompt> read;
+  std::vector<KvCache*> read;
   for (size_t i = 0; i < rows_.size(); ++i) {
     caches.push_back(std::make_unique<KvCache>(decoder_.config(), torch::kFloat, torch::kCPU, 1));
-    read.push_back({caches.back().get(), {}});
+    read.push_back(caches.back().get());
   }
   const std::vector<float> with = extractor.Extract(Spans(), read), without = extractor.Extract(Spans());
   EXPECT_EQ(with, without);
@@ -162,8 +162,7 @@ TEST_P(FeaturesTest, PromptsAreReadUnderTheBaseAdapterOnTheWay) {
     PackedBatch batch = PackRows({rows_[i]});
     batch.caches = {&expected};
     LoraMix mix(std::vector<const LoraWeights*>{&weights});
-    const torch::Tensor hidden = decoder_.Forward(batch, &mix)[batch.num_tokens() - 1];
-    EXPECT_LT((read[i].last_hidden - hidden).abs().max().item<float>(), 1e-4f) << i;
+    decoder_.Forward(batch, &mix);
     ASSERT_EQ(caches[i]->length(), expected.length());
     for (int64_t layer = 0; layer < decoder_.config().layers; ++layer) {
       const auto stored = [&](const KvCache& c) {

@@ -141,13 +141,10 @@ void FeatureExtractor::Backpropagate(const std::vector<Segment>& segments, const
     adapters.push_back(segment.stage->weights.get());
   }
   PackedBatch batch = PackRows(rows);
-  for (const Segment& segment : segments) batch.caches.push_back(segment.read ? segment.read->cache : nullptr);
+  for (const Segment& segment : segments) batch.caches.push_back(segment.cache);
   ExampleGradients gradients(std::move(adapters), sink);
   ForwardTape tape;
   Tensor residual = decoder_.Forward(batch, &gradients, &tape), grad_residual;
-  for (size_t s = 0; s < segments.size(); ++s) {
-    if (segments[s].read) segments[s].read->last_hidden = residual[batch.offsets[s + 1] - 1].clone();
-  }
   decoder_.LossAndGradient(residual, InstructionTargets(batch), grad_residual);
   decoder_.Backward(batch, tape, grad_residual, gradients);
 }
@@ -200,12 +197,12 @@ void FeatureExtractor::FinishRow(const float* sum, size_t row, std::vector<std::
   }
 }
 
-std::vector<float> FeatureExtractor::Extract(const TokenSpans& instructions, std::span<ReadPrompt> read) {
-  return std::move(ExtractAll(instructions, read)[0]);
+std::vector<float> FeatureExtractor::Extract(const TokenSpans& instructions, std::span<KvCache* const> caches) {
+  return std::move(ExtractAll(instructions, caches)[0]);
 }
 
 std::vector<std::vector<float>> FeatureExtractor::ExtractAll(const TokenSpans& instructions,
-                                                             std::span<ReadPrompt> read) {
+                                                             std::span<KvCache* const> caches) {
   std::vector<std::vector<float>> features;
   for (const RandomProjection& projection : projections_) {
     features.emplace_back(instructions.size() * static_cast<size_t>(projection.d_proj()));
@@ -221,8 +218,8 @@ std::vector<std::vector<float>> FeatureExtractor::ExtractAll(const TokenSpans& i
     for (const Stage& stage : stages_) {
       for (const auto& row : rows) segments.push_back({row, &stage});
     }
-    for (size_t i = 0; i < rows.size() && !read.empty(); ++i) {
-      segments[segments.size() - rows.size() + i].read = &read[begin + i];
+    for (size_t i = 0; i < rows.size() && !caches.empty(); ++i) {
+      segments[segments.size() - rows.size() + i].cache = caches[begin + i];
     }
     std::vector<float> sums = SumSegments(segments, rows.size());
     for (size_t i = 0; i < rows.size(); ++i) FinishRow(&sums[i * static_cast<size_t>(sum_size_)], begin + i, features);

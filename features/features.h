@@ -49,13 +49,6 @@ struct FeatureCheckpoint {
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
 };
 
-// What the pass under the last checkpoint, which is the base adapter, leaves of a row: whoever answers the request need
-// not read its prompt again under that adapter.
-struct ReadPrompt {
-  KvCache* cache = nullptr;   // empty, takes the row's keys and values. Not owned
-  torch::Tensor last_hidden;  // receives the residual stream at the last token [dim] f32
-};
-
 // Holds what is common to all rows: checkpoints and projection. Single-thread use.
 class FeatureExtractor {
  public:
@@ -70,11 +63,13 @@ class FeatureExtractor {
   const std::string& fingerprint(size_t i = 0) const { return fingerprints_[i]; }
 
   // Unit features of each length [rows, dim] of instructions (token ids, at least 2 each), row-major: bit for bit those of
-  // an extractor of one length. `read` [rows], or empty: what the base adapter's passes leave.
+  // an extractor of one length. `caches` [rows] of empty caches, or none: they receive each row's keys and values under the
+  // last checkpoint, which is the base adapter, so that who answers need not read the row again under it.
   std::vector<std::vector<float>> ExtractAll(const std::vector<std::span<const int32_t>>& instructions,
-                                             std::span<ReadPrompt> read = {});
+                                             std::span<KvCache* const> caches = {});
   // Those of the first length.
-  std::vector<float> Extract(const std::vector<std::span<const int32_t>>& instructions, std::span<ReadPrompt> read = {});
+  std::vector<float> Extract(const std::vector<std::span<const int32_t>>& instructions,
+                             std::span<KvCache* const> caches = {});
 
   // The raw per-example gradient at the last checkpoint [rows][num_params]: oracle and diagnostics.
   std::vector<std::vector<float>> RawGradients(const std::vector<std::span<const int32_t>>& instructions);
@@ -92,7 +87,7 @@ class FeatureExtractor {
   struct Segment {
     std::span<const int32_t> tokens;
     const Stage* stage;
-    ReadPrompt* read = nullptr;
+    KvCache* cache = nullptr;
   };
   // R a_t of all segments [rows, sum_size of all projections], summed over the checkpoints; segments come checkpoint by
   // checkpoint.

@@ -226,7 +226,7 @@ void Scheduler::RouteBatch(Lane& lane, const std::vector<JobPtr>& jobs) {
   const auto begun = Clock::now();
   std::vector<RouterCache::Feature> features;
   const auto error = Guarded([&] {
-    for (auto& feature : lane.run->ensemble->Features(prompts)) {
+    for (auto& feature : lane.run->ensemble->Features(prompts, options_.deterministic ? nullptr : &lane.prefixes)) {
       features.push_back(std::make_shared<const std::vector<float>>(std::move(feature)));
     }
   });
