@@ -25,32 +25,35 @@ class HttpConnection::Reply : public HttpReply {
   Reply(std::shared_ptr<HttpConnection> connection, uint64_t number)
       : connection_(std::move(connection)), number_(number) {}
   void Send(int status, const std::string& content_type, std::string body, HttpHeaders headers) override {
-    Post([=, body = std::move(body)](HttpConnection& c) { c.SendWhole(number_, status, content_type, body, headers); });
+    Post([status, content_type, headers, body = std::move(body)](HttpConnection& c, uint64_t number) {
+      c.SendWhole(number, status, content_type, body, headers);
+    });
   }
   void Start(const std::string& content_type, HttpHeaders headers) override {
-    Post([=](HttpConnection& c) { c.SendHead(number_, content_type, headers); });
+    Post([content_type, headers](HttpConnection& c, uint64_t number) { c.SendHead(number, content_type, headers); });
   }
   void Write(std::string piece) override {
-    Post([=, piece = std::move(piece)](HttpConnection& c) { c.SendPiece(number_, piece); });
+    Post([piece = std::move(piece)](HttpConnection& c, uint64_t number) { c.SendPiece(number, piece); });
   }
   void Finish() override {
-    Post([=](HttpConnection& c) { c.SendEnd(number_); });
+    Post([](HttpConnection& c, uint64_t number) { c.SendEnd(number); });
   }
   void OnClosed(std::function<void()> closed) override {
-    Post([=, closed = std::move(closed)](HttpConnection& c) {
-      if (c.Answers(number_)) {
+    Post([closed = std::move(closed)](HttpConnection& c, uint64_t number) {
+      if (c.Answers(number)) {
         c.on_closed_ = closed;
-      } else if (c.closed_ && c.number_ == number_) {
+      } else if (c.closed_ && c.number_ == number) {
         closed();
       }
     });
   }
 
  private:
+  // This reply may be gone when the action runs: it is given all it needs.
   template <typename Action>
   void Post(Action action) {
     asio::post(connection_->stream_.get_executor(),
-               [connection = connection_, number_ = number_, action = std::move(action)] { action(*connection); });
+               [connection = connection_, number = number_, action = std::move(action)] { action(*connection, number); });
   }
   std::shared_ptr<HttpConnection> connection_;
   uint64_t number_;
