@@ -94,7 +94,7 @@ function(elrea_test_program name tests library torch)
   add_test(NAME ${name} COMMAND ${name}_tests)
   # libtorch is not instrumented, so a std::vector that crosses into it looks overrun (container overflow). Threads that
   # wait sleep early, as in the program: beside other busy processes a test took 13 s that takes 1 s so.
-  set_tests_properties(${name} PROPERTIES ENVIRONMENT
+  set_tests_properties(${name} PROPERTIES TIMEOUT 900 ENVIRONMENT
     "GTEST_OUTPUT=json:${CMAKE_BINARY_DIR}/test_reports/${name}.json;ASAN_OPTIONS=detect_container_overflow=0;GOMP_SPINCOUNT=5000")
 endfunction()
 
