@@ -70,9 +70,10 @@ FourBitState ReadState(const Tensors& tensors, const std::string& name, const st
     if (size < 1 || __builtin_mul_overflow(state.elements, size, &state.elements)) state.elements = -1;
     if (state.elements < 1) break;
   }
+  constexpr int64_t kMostNested = 1 << 16;
   constexpr int64_t kMostElements = std::numeric_limits<int64_t>::max() / 2;
   if (state.shape.size() != 2 || state.elements < 1 || state.elements > kMostElements || state.block < 1 ||
-      state.nested_block < 0) {
+      state.nested_block < 0 || state.nested_block > kMostNested) {
     ThrowCorrupt(origin, name, "describes no matrix");
   }
   return state;
@@ -119,14 +120,13 @@ BitsAndBytesMatrix FindEightBits(const Tensors& tensors, const std::string& name
 std::vector<float> AbsMax(const Tensors& tensors, const std::string& name, const FourBitState& state) {
   const TensorView& stored = tensors.at(name + ".absmax");
   if (state.nested_block == 0) return Floats(stored);
-  const std::vector<float> map = Floats(tensors.at(name + ".nested_quant_map"));
-  const std::vector<float> scales = Floats(tensors.at(name + ".nested_absmax"));
-  std::vector<float> values(static_cast<size_t>(state.num_blocks()));
-  for (size_t i = 0; i < values.size(); ++i) {
-    const float scaled = map[static_cast<size_t>(stored.bytes[i])] * scales[i / static_cast<size_t>(state.nested_block)];
-    values[i] = scaled + static_cast<float>(state.offset);
-  }
-  return values;
+  const Tensor map = torch::tensor(Floats(tensors.at(name + ".nested_quant_map")));
+  const Tensor scales = torch::tensor(Floats(tensors.at(name + ".nested_absmax")));
+  const Tensor codes = torch::from_blob(const_cast<std::byte*>(stored.bytes.data()), {state.num_blocks()}, torch::kByte);
+  const Tensor scale = scales.repeat_interleave(state.nested_block).narrow(0, 0, state.num_blocks());
+  // Two operations: a compiler may make one of them, rounded once, which is not what bitsandbytes computes.
+  const Tensor values = map.index_select(0, codes.to(torch::kInt)).mul_(scale).add_(state.offset);
+  return {values.data_ptr<float>(), values.data_ptr<float>() + values.numel()};
 }
 
 Tensor DequantizeFourBits(const Tensors& tensors, const std::string& name, const FourBitState& state) {

@@ -23,6 +23,13 @@ KINDS = {
 }
 
 
+def dequantise_4bit(weight):
+    """In rows of one block: bitsandbytes' CPU kernel takes the first scale for all of a matrix whose rows are shorter."""
+    state, shape = weight.quant_state, weight.quant_state.shape
+    state.shape = torch.Size([shape.numel() // state.blocksize, state.blocksize])
+    return functional.dequantize_4bit(weight.data, state).reshape(shape)
+
+
 def main():
     for kind, config in KINDS.items():
         folder = os.path.join(sys.argv[1], "bitsandbytes_" + kind)
@@ -33,7 +40,7 @@ def main():
         matrices = {}
         for name, module in model.named_modules():
             if isinstance(module, Linear4bit):
-                matrices[name + ".weight"] = functional.dequantize_4bit(module.weight.data, module.weight.quant_state)
+                matrices[name + ".weight"] = dequantise_4bit(module.weight)
             elif isinstance(module, Linear8bitLt):
                 matrices[name + ".weight"] = functional.int8_vectorwise_dequant(module.weight.data, module.weight.SCB)
         save_file({n: m.float().contiguous() for n, m in matrices.items()}, os.path.join(folder, "dequantised.safetensors"))
