@@ -1,11 +1,12 @@
 // Read Step first. A pass has one row per member of each request; its logits have one row per request and, where
-// disagreement is measured, one more per member.
+// disagreement is measured or probabilities are mixed, one more per member.
 #include "ensemble/decode_batch.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "core/error.h"
@@ -52,6 +53,16 @@ double TotalWeight(const std::vector<MixtureMember>& members) {
                          [](double sum, const MixtureMember& m) { return sum + m.weight; });
 }
 
+// mixed[v] = log(sum_m share_m softmax(logits of m)[v]); members [members, vocab] f32.
+void MixProbabilities(const std::vector<MixtureMember>& mixture, const Tensor& members, Tensor mixed) {
+  const double total = TotalWeight(mixture);
+  Tensor log_shares = torch::empty({members.size(0), 1}, torch::kFloat);
+  for (size_t m = 0; m < mixture.size(); ++m) {
+    log_shares[static_cast<int64_t>(m)][0] = std::log(mixture[m].weight / total);
+  }
+  mixed.copy_(torch::logsumexp(torch::log_softmax(members, 1) + log_shares, 0));
+}
+
 // Longest suffix of `text` that is a proper prefix of a stop string: it must wait.
 size_t HeldBack(const std::string& text, const std::vector<std::string>& stops) {
   size_t held = 0;
@@ -89,7 +100,7 @@ struct DecodeBatch::Outputs {
       first.push_back(count++);
       for (size_t m = 0; m < members.size(); ++m) {
         rows.push_back({r, m, static_cast<float>(members[m].weight / TotalWeight(members)),
-                        wave[r]->request.measure_disagreement ? count++ : -1});
+                        wave[r]->request.NeedsMembers() ? count++ : -1});
       }
     }
     const auto place = [&](const Row& row) {
@@ -215,6 +226,11 @@ void DecodeBatch::Pass(const std::vector<Active*>& wave, bool prefill, const Tok
   const Outputs outputs(wave, places_);
   const Tensor logits = !prefill && engine_ ? EngineLogits(wave, outputs) : ForwardLogits(wave, outputs);
   for (size_t r = 0; r < wave.size(); ++r) {
+    const GenerateRequest& request = wave[r]->request;
+    if (request.mixing == Mixing::kProbabilities) {
+      const auto members = static_cast<int64_t>(request.members.size());
+      MixProbabilities(request.members, logits.narrow(0, outputs.first[r] + 1, members), logits[outputs.first[r]]);
+    }
     wave[r]->has_read_prompt = true;
     wave[r]->finished = !AcceptToken(*wave[r], logits.data_ptr<float>() + outputs.first[r] * logits.size(1), on_token);
   }

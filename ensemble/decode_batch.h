@@ -26,6 +26,9 @@ struct MixtureMember {
   double weight = 1;
 };
 
+// What is averaged over the members: logits (method section 6), or probabilities (softmax first, then the mean).
+enum class Mixing { kLogits, kProbabilities };
+
 struct GenerateRequest {
   std::vector<int32_t> prompt;
   std::vector<MixtureMember> members;  // those that run; weights need not sum to 1
@@ -34,6 +37,10 @@ struct GenerateRequest {
   int64_t num_alternatives = 0;                            // likeliest tokens to report beside each chosen one
   bool measure_disagreement = false;                       // costs one vocabulary row per member
   uint64_t stream = 0;                                     // of random numbers; Generator::Run gives its own
+  Mixing mixing = Mixing::kLogits;
+
+  // Whether every member's own logits are needed beside the mixture.
+  bool NeedsMembers() const { return measure_disagreement || mixing == Mixing::kProbabilities; }
 };
 
 enum class FinishReason { kStopToken, kStopString, kLength, kCancelled };

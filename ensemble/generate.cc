@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 
 namespace elrea {
 
@@ -47,26 +49,51 @@ std::vector<Completion> Generator::Run(const std::vector<GenerateRequest>& reque
   return completions;
 }
 
+namespace {
+
+double TotalWeight(const std::vector<MixtureMember>& members) {
+  return std::accumulate(members.begin(), members.end(), 0.0,
+                         [](double sum, const MixtureMember& m) { return sum + m.weight; });
+}
+
+}  // namespace
+
+Tensor MixHidden(const Decoder& decoder, const std::vector<MixtureMember>& members, const std::vector<Tensor>& hidden,
+                 Mixing mixing) {
+  const auto num_members = static_cast<int64_t>(members.size());
+  if (mixing == Mixing::kProbabilities) {
+    Tensor sum;
+    const double total = TotalWeight(members);
+    for (size_t m = 0; m < members.size(); ++m) {
+      const Tensor log_probs = torch::log_softmax(decoder.Logits(hidden[m]).cpu(), 1) + std::log(members[m].weight / total);
+      sum = sum.defined() ? torch::logaddexp(sum, log_probs) : log_probs;
+    }
+    return sum;
+  }
+  Tensor shares = torch::empty({num_members}, torch::kDouble);
+  for (int64_t m = 0; m < num_members; ++m) shares[m] = members[static_cast<size_t>(m)].weight;
+  shares = (shares / shares.sum()).to(torch::kFloat);
+  // Row q of the weights takes position q of every member: [count, members * count].
+  const int64_t count = hidden[0].size(0);
+  const Tensor weights = torch::eye(count).unsqueeze(1).mul(shares.view({1, num_members, 1})).reshape({count, -1});
+  return decoder.MixedLogits(torch::cat(hidden), weights.to(hidden[0].device())).cpu();
+}
+
 void VisitLogits(const Decoder& decoder, const std::vector<MixtureMember>& members, std::span<const int32_t> tokens,
                  const LogitsVisitor& visit) {
   auto n = static_cast<int64_t>(tokens.size()), num_members = static_cast<int64_t>(members.size());
   std::vector<std::span<const int32_t>> rows(members.size(), tokens);
   std::vector<const LoraWeights*> adapters;
-  Tensor shares = torch::empty({num_members}, torch::kDouble);
-  for (int64_t m = 0; m < num_members; ++m) {
-    adapters.push_back(members[static_cast<size_t>(m)].adapter);
-    shares[m] = members[static_cast<size_t>(m)].weight;
-  }
-  shares = (shares / shares.sum()).to(torch::kFloat);
+  for (const MixtureMember& member : members) adapters.push_back(member.adapter);
   LoraMix mix(adapters);
   Tensor residual = decoder.Forward(PackRows(rows), &mix).view({num_members, n, -1});
   constexpr int64_t kPositions = 64;
   for (int64_t begin = 0; begin < n; begin += kPositions) {
-    int64_t count = std::min(kPositions, n - begin);
-    // Row q of the weights takes position q of every member: [count, members * count].
-    Tensor weights = torch::eye(count).unsqueeze(1).mul(shares.view({1, num_members, 1})).reshape({count, -1});
-    Tensor piece = residual.narrow(1, begin, count).reshape({num_members * count, -1});
-    visit(begin, decoder.MixedLogits(piece, weights.to(piece.device())).cpu());
+    std::vector<Tensor> hidden;
+    for (int64_t m = 0; m < num_members; ++m) {
+      hidden.push_back(residual[m].narrow(0, begin, std::min(kPositions, n - begin)));
+    }
+    visit(begin, MixHidden(decoder, members, hidden, Mixing::kLogits));
   }
 }
 

@@ -32,6 +32,12 @@ class Generator {
   DecodeBatch batch_;
 };
 
+// Logits [positions, vocab] f32 on the CPU of a mixture whose members' hidden states are given: hidden[m] [positions,
+// dim] f32 as Decoder::Forward returns them. For Mixing::kProbabilities these are the logarithms of the mean
+// probabilities. REQUIRES: one tensor per member, at least one.
+torch::Tensor MixHidden(const Decoder& decoder, const std::vector<MixtureMember>& members,
+                        const std::vector<torch::Tensor>& hidden, Mixing mixing);
+
 // Called with the mixed logits of positions [begin, begin + logits.size(0)): [positions, vocab] f32 on the CPU.
 using LogitsVisitor = std::function<void(int64_t begin, const torch::Tensor& logits)>;
 

@@ -38,7 +38,7 @@ class GenerateTest : public testing::TestWithParam<ModelConfig (*)()> {
   std::vector<MixtureMember> Mixture() const {
     return {{loras_[0].get(), 0.3}, {loras_[1].get(), 0.9}, {nullptr, 0.2}, {loras_[2].get(), 0.1}};
   }
-  // Greedy continuation by a full forward pass of every member at every step, logits summed one by one.
+  // Greedy continuation by a full forward pass of every member at every step, logits or probabilities summed one by one.
   std::vector<int32_t> Naive(const GenerateRequest& r) const {
     std::vector<int32_t> tokens = r.prompt, out;
     for (int64_t i = 0; i < r.sampling.max_new_tokens; ++i) {
@@ -46,7 +46,8 @@ class GenerateTest : public testing::TestWithParam<ModelConfig (*)()> {
       for (const MixtureMember& m : r.members) {
         LoraMix mix({m.adapter});
         Tensor residual = decoder_.Forward(PackRows({tokens}), &mix);
-        sum += m.weight * decoder_.Logits(residual.narrow(0, residual.size(0) - 1, 1))[0];
+        Tensor logits = decoder_.Logits(residual.narrow(0, residual.size(0) - 1, 1))[0];
+        sum += m.weight * (r.mixing == Mixing::kProbabilities ? torch::softmax(logits, 0) : logits);
       }
       out.push_back(static_cast<int32_t>(sum.argmax().item<int64_t>()));
       tokens.push_back(out.back());
@@ -77,6 +78,31 @@ TEST_P(GenerateTest, GreedyEqualsTheSumOfFullForwardPasses) {
     EXPECT_EQ(all[i].reason, FinishReason::kLength);
     EXPECT_EQ(all[i].text.size(), 12u);
   }
+}
+
+TEST_P(GenerateTest, ProbabilitiesAreMixedBesideLogits) {
+  std::vector<GenerateRequest> requests;
+  for (uint64_t seed = 1; seed <= 6; ++seed) {
+    requests.push_back(Request(seed, Mixture()));
+    if (seed % 2 == 0) requests.back().mixing = Mixing::kProbabilities;
+  }
+  const std::vector<Completion> all = Run(requests);
+  for (size_t i = 0; i < requests.size(); ++i) EXPECT_EQ(all[i].tokens, Naive(requests[i])) << "request " << i;
+}
+
+// The logarithm of the mean of the members' probabilities, position by position.
+TEST_P(GenerateTest, MixedHiddenStatesAreMeanProbabilities) {
+  const std::vector<MixtureMember> members = {{loras_[0].get(), 1.0}, {loras_[1].get(), 3.0}};
+  const std::vector<int32_t> tokens = RandomTokens(6, decoder_.config().vocab, 3);
+  std::vector<Tensor> hidden;
+  Tensor mean = torch::zeros({6, decoder_.config().vocab});
+  for (const MixtureMember& m : members) {
+    LoraMix mix({m.adapter});
+    hidden.push_back(decoder_.Forward(PackRows({tokens}), &mix));
+    mean += m.weight / 4 * torch::softmax(decoder_.Logits(hidden.back()), 1);
+  }
+  const Tensor mixed = MixHidden(decoder_, members, hidden, Mixing::kProbabilities);
+  EXPECT_LT((mixed.exp() - mean).abs().max().item<float>(), 1e-6);
 }
 
 TEST_P(GenerateTest, SchedulingChangesNoResult) {
