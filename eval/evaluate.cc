@@ -1,19 +1,16 @@
-// The evaluation loop; read this file first. For each method and each chunk of rows:
+// Read this file first. For each method: the rows go through AnswerRows
 //
 //   prompts -> (routing) -> members -> generate -> extract the answer -> compare -> append to <method>.jsonl
 //
-// A chunk is answered and saved as a whole, so that a resumed evaluation forms the same batches as an
-// uninterrupted one.
+// and the answers of all methods become one report.
 #include "eval/evaluate.h"
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "core/error.h"
-#include "core/log.h"
 #include "core/text.h"
 #include "data/answer.h"
+#include "eval/answer_rows.h"
 #include "eval/method.h"
 #include "eval/predictions.h"
 #include "eval/response_loss.h"
@@ -82,89 +79,18 @@ void OpenDirectory(const EvalJob& job, const EvalOptions& options) {
   WriteJsonFile(path, manifest);
 }
 
-class MethodRun {
- public:
-  MethodRun(const EvalJob& job, const EvalOptions& options, const Method& method)
-      : job_(job),
-        options_(options),
-        method_(method),
-        log_(job.directory / (method.name + ".jsonl"), static_cast<int64_t>(job.rows.size()),
-             options.chunk_rows),
-        generator_(job.ensemble->decoder(), *job.tokenizer, job.chat->stop_tokens(), {}, job.packed),
-        progress_("eval " + method.name, static_cast<int64_t>(job.rows.size()), "rows") {}
-
-  std::vector<Prediction> Run() {
-    const auto num_rows = static_cast<int64_t>(job_.rows.size());
-    auto begin = static_cast<int64_t>(log_.finished().size());
-    progress_.StartAt(begin);
-    if (begin > 0) Show(log_.finished());
-    for (; begin < num_rows; begin += options_.chunk_rows) {
-      const std::vector<Prediction> chunk =
-          AnswerChunk(begin, std::min(begin + options_.chunk_rows, num_rows));
-      log_.Append(chunk);
-      Show(chunk);
-    }
-    return log_.finished();
+std::vector<Prediction> AnswerAll(const EvalJob& job, const EvalOptions& options, const Method& method) {
+  AnswerJob answers{&job.ensemble->decoder(), job.tokenizer, job.chat, job.packed, job.rows, job.sampling};
+  answers.chunk_rows = options.chunk_rows;
+  answers.style = ParseAnswerStyle(options.answer_style);
+  answers.matching = options.matching == "strict" ? AnswerMatching::kStrict : AnswerMatching::kFlexible;
+  answers.label = "eval " + method.name;
+  answers.path = job.directory / (method.name + ".jsonl");
+  if (job.on_chunk) {
+    answers.on_chunk = [&](std::span<const Prediction> chunk) { job.on_chunk(method.name, chunk); };
   }
-
- private:
-  void Show(std::span<const Prediction> chunk) const {
-    if (job_.on_chunk) job_.on_chunk(method_.name, chunk);
-  }
-
-  bool Fits(const EvalRow& row) const {
-    return static_cast<int64_t>(row.prompt.size()) < job_.ensemble->decoder().config().context_length;
-  }
-
-  std::vector<Prediction> AnswerChunk(int64_t begin, int64_t end) {
-    std::vector<int64_t> asked;  // rows whose prompt fits the context
-    std::vector<std::span<const int32_t>> prompts;
-    std::vector<Prediction> chunk;
-    for (int64_t row = begin; row < end; ++row) {
-      const EvalRow& r = job_.rows[static_cast<size_t>(row)];
-      Prediction& p = chunk.emplace_back();
-      p.row = row;
-      p.source = r.source;
-      p.gold = r.gold;
-      p.finish_reason = "over_long";  // unless it is asked
-      if (!Fits(r)) continue;
-      asked.push_back(row);
-      prompts.emplace_back(r.prompt);
-    }
-    const MethodPlan plan = PlanMethod(method_, *job_.ensemble, prompts);
-    std::vector<GenerateRequest> requests;
-    for (size_t i = 0; i < asked.size(); ++i) {
-      requests.push_back({job_.rows[static_cast<size_t>(asked[i])].prompt, plan.members[i], job_.sampling});
-    }
-    const auto completions =
-        generator_.Run(requests, {}, [&](size_t, const Completion&) { progress_.Add(1); });
-    for (size_t i = 0; i < asked.size(); ++i) {
-      Prediction& p = chunk[static_cast<size_t>(asked[i] - begin)];
-      FillIn(p, completions[i]);
-      if (!method_.routed) continue;
-      p.base_weight = plan.routings[i].base_weight;
-      p.expert_weights = plan.routings[i].weights;
-    }
-    return chunk;
-  }
-
-  void FillIn(Prediction& p, const Completion& completion) const {
-    const AnswerStyle style = ParseAnswerStyle(options_.answer_style);
-    const auto matching = options_.matching == "strict" ? AnswerMatching::kStrict : AnswerMatching::kFlexible;
-    p.response = completion.text;
-    p.answer = ExtractAnswer(completion.text, style).value_or("");
-    p.correct = ResponseMatches(completion.text, p.gold, style, matching);
-    p.finish_reason = FinishReasonName(completion.reason);
-    p.num_tokens = static_cast<int64_t>(completion.tokens.size());
-  }
-
-  const EvalJob& job_;
-  const EvalOptions& options_;
-  const Method& method_;
-  PredictionLog log_;
-  Generator generator_;
-  Progress progress_;
-};
+  return AnswerRows(answers, PlannerOf(method, *job.ensemble, job.rows));
+}
 
 }  // namespace
 
@@ -177,7 +103,7 @@ EvalReport Evaluate(const EvalJob& job, const EvalOptions& options) {
   std::vector<MethodAnswers> answers;
   for (const Method* method : methods) {
     WithContext("evaluating " + method->name, [&] {
-      answers.push_back({method->name, method->compare_with, MethodRun(job, options, *method).Run(), {}});
+      answers.push_back({method->name, method->compare_with, AnswerAll(job, options, *method), {}});
       if (options.loss) answers.back().losses = ResponseLosses(job, *method);
     });
   }

@@ -54,4 +54,20 @@ MethodPlan PlanMethod(const Method& method, Ensemble& ensemble,
   return plan;
 }
 
+Planner PlannerOf(const Method& method, Ensemble& ensemble, std::span<const EvalRow> rows) {
+  return [&method, &ensemble, rows](std::span<const int64_t> asked) {
+    std::vector<std::span<const int32_t>> prompts;
+    for (int64_t row : asked) prompts.emplace_back(rows[static_cast<size_t>(row)].prompt);
+    MethodPlan made = PlanMethod(method, ensemble, prompts);
+    std::vector<RowPlan> plans(asked.size());
+    for (size_t i = 0; i < asked.size(); ++i) {
+      plans[i].members = std::move(made.members[i]);
+      if (!method.routed) continue;
+      plans[i].base_weight = made.routings[i].base_weight;
+      plans[i].expert_weights = made.routings[i].weights;
+    }
+    return plans;
+  };
+}
+
 }  // namespace elrea

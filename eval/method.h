@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ensemble/ensemble.h"
+#include "eval/answer_rows.h"
 
 namespace elrea {
 
@@ -37,5 +38,8 @@ struct MethodPlan {
 // `read`: as of Ensemble::Features.
 MethodPlan PlanMethod(const Method& method, Ensemble& ensemble,
                       const std::vector<std::span<const int32_t>>& prompts, PrefixCache* read = nullptr);
+
+// The method as AnswerRows takes it; `ensemble` and `rows` must outlive the planner.
+Planner PlannerOf(const Method& method, Ensemble& ensemble, std::span<const EvalRow> rows);
 
 }  // namespace elrea

@@ -60,4 +60,24 @@ Estimate BootstrapMean(const std::vector<std::vector<double>>& groups, int64_t s
   return estimate;
 }
 
+double PermutationPValue(const std::vector<std::vector<double>>& differences, int64_t samples, uint64_t seed) {
+  const auto num_groups = static_cast<double>(differences.size());
+  double seen = 0;
+  for (const auto& group : differences) seen += Mean(group) / num_groups;
+  // Sums in another order differ in the last bits; an exchange that ties with what was seen must count.
+  const double bar = std::abs(seen) * (1 - 1e-9);
+  int64_t as_far = 1;
+  for (int64_t sample = 0; sample < samples; ++sample) {
+    Rng rng(seed, static_cast<uint64_t>(sample));
+    double mean = 0;
+    for (const auto& group : differences) {
+      double sum = 0;
+      for (double difference : group) sum += (rng.Bits() >> 63) != 0 ? difference : -difference;
+      mean += sum / static_cast<double>(group.size()) / num_groups;
+    }
+    as_far += std::abs(mean) >= bar;
+  }
+  return static_cast<double>(as_far) / static_cast<double>(samples + 1);
+}
+
 }  // namespace elrea

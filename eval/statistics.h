@@ -25,4 +25,9 @@ struct Estimate {
 // paired bootstrap. A function of its arguments only. REQUIRES: no group is empty.
 Estimate BootstrapMean(const std::vector<std::vector<double>>& groups, int64_t samples, uint64_t seed);
 
+// Two-sided p-value of a paired permutation test: the share of `samples` random exchanges of the two methods' values,
+// row by row, whose difference is at least as far from zero as the one seen, the one seen included. Groups are averaged
+// as by BootstrapMean. 1 when all differences are zero. A function of its arguments only. REQUIRES: no group is empty.
+double PermutationPValue(const std::vector<std::vector<double>>& differences, int64_t samples, uint64_t seed);
+
 }  // namespace elrea

@@ -53,5 +53,30 @@ TEST(BootstrapMean, IsAFunctionOfTheSeed) {
   EXPECT_EQ(BootstrapMean(groups, 0, 3).interval.low, a.mean);
 }
 
+// Of 2^4 sign patterns of equal differences, two are as far from zero as what was seen.
+TEST(PermutationPValue, IsTheShareOfExchangesAsFarFromZero) {
+  EXPECT_NEAR(PermutationPValue({{1, 1, 1, 1}}, 20000, 3), 2.0 / 16, 0.01);
+  EXPECT_EQ(PermutationPValue({{0, 0, 0}}, 500, 3), 1.0);
+  EXPECT_NEAR(PermutationPValue({{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}}, 999, 3), 0.001, 1e-12);
+}
+
+// Exact enumeration over the signs is the twin.
+TEST(PermutationPValue, AgreesWithAllExchanges) {
+  const std::vector<std::vector<double>> groups = {{0.5, -0.2, 0.9, 0.1}, {0.3, -0.6}};
+  const auto mean = [&](int signs) {
+    double total = 0;
+    int bit = 0;
+    for (const auto& group : groups) {
+      double sum = 0;
+      for (double d : group) sum += (signs >> bit++) & 1 ? d : -d;
+      total += sum / static_cast<double>(group.size()) / 2;
+    }
+    return total;
+  };
+  int as_far = 0;
+  for (int signs = 0; signs < 64; ++signs) as_far += std::abs(mean(signs)) >= std::abs(mean(63)) - 1e-12;
+  EXPECT_NEAR(PermutationPValue(groups, 40000, 9), as_far / 64.0, 0.01);
+}
+
 }  // namespace
 }  // namespace elrea
