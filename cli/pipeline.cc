@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <deque>
 
 #include "cli/evaluation.h"
 #include "cli/responder.h"
@@ -16,15 +15,12 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "data/token_contract.h"
-#include "features/feature_store.h"
+#include "features/extract_rows.h"
 #include "lora/adapter_file.h"
 #include "train/finetune.h"
 
 namespace elrea {
 namespace {
-
-constexpr int64_t kRowsPerFeatureChunk =
-    64;  // saved together; fixes the batches, so that resuming repeats them
 
 std::vector<const TokenRow*> Pointers(const std::vector<TokenRow>& rows) {
   std::vector<const TokenRow*> pointers;
@@ -32,25 +28,11 @@ std::vector<const TokenRow*> Pointers(const std::vector<TokenRow>& rows) {
   return pointers;
 }
 
-std::span<const int32_t> Instruction(const TokenRow& row) {
-  return std::span(row.tokens).first(static_cast<size_t>(row.num_prompt));
-}
-
-std::string InstructionsChecksum(const std::vector<TokenRow>& rows) {
-  std::string bytes;
-  for (const TokenRow& row : rows) {
-    const auto instruction = Instruction(row);
-    bytes.append(reinterpret_cast<const char*>(instruction.data()), instruction.size_bytes());
-    bytes += '\n';
-  }
-  return ChecksumHex(bytes);
-}
-
-// Rows that all stores have. A session may have been killed when some had a chunk that others had not; then they are
-// ahead by that chunk, or finished.
-int64_t NumDone(const std::deque<FeatureStoreWriter>& stores) {
-  const auto fewer = [](const FeatureStoreWriter& a, const FeatureStoreWriter& b) { return a.num_done() < b.num_done(); };
-  return std::min_element(stores.begin(), stores.end(), fewer)->num_done();
+std::vector<std::span<const int32_t>> Instructions(const std::vector<TokenRow>& rows) {
+  std::vector<std::span<const int32_t>> instructions;
+  for (const TokenRow& row : rows)
+    instructions.push_back(std::span(row.tokens).first(static_cast<size_t>(row.num_prompt)));
+  return instructions;
 }
 
 // A run whose rows were kept but whose clusters are of other rows has been tampered with.
@@ -90,27 +72,12 @@ void ExtractFeatures(const Run& run, const RunData& data) {
     const std::vector<int64_t> dims = AllProjectionDims(run.config.features);
     FeatureExtractor extractor(decoder, LoadFeatureCheckpoints(run.paths, run.config, decoder.config()),
                                run.config.features, dims);
-    const auto num_rows = static_cast<int64_t>(data.train.rows.size());
-    const std::string rows = InstructionsChecksum(data.train.rows);
-    std::deque<FeatureStoreWriter> stores;
+    std::vector<FeatureTarget> targets;
     for (size_t i = 0; i < dims.size(); ++i) {
-      stores.emplace_back(i == 0 ? run.paths.features() : run.paths.features_of(dims[i]),
-                          FeatureStoreSpec{num_rows, dims[i], extractor.fingerprint(i), rows});
+      // Where the main one, which is finished last, is there, the stage is done.
+      targets.push_back({dims[i], i == 0 ? run.paths.features() : run.paths.features_of(dims[i])});
     }
-    Progress progress("features", num_rows, "rows");
-    progress.StartAt(NumDone(stores));
-    for (int64_t begin = NumDone(stores); begin < num_rows; begin = NumDone(stores)) {
-      const int64_t end = std::min(begin + kRowsPerFeatureChunk, num_rows);
-      std::vector<std::span<const int32_t>> instructions;
-      for (int64_t i = begin; i < end; ++i) instructions.push_back(Instruction(data.train.rows[i]));
-      const std::vector<std::vector<float>> features = extractor.ExtractAll(instructions);
-      for (size_t i = 0; i < dims.size(); ++i) {
-        if (stores[i].num_done() == begin) stores[i].Append(features[i]);
-      }
-      progress.Set(end);
-    }
-    // The main one last: where it is there, the stage is done.
-    for (size_t i = stores.size(); i-- > 0;) stores[i].Finish();
+    ExtractToStores(extractor, Instructions(data.train.rows), targets);
   });
 }
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "cluster/check_rows.h"
+#include "cluster/clustering_of_labels.h"
 #include "cluster/row_products.h"
 #include "cluster/vector_math.h"
 #include "core/error.h"
@@ -257,6 +258,22 @@ Clustering ClusterFeatures(const ClusterOptions& options, RowMatrix features,
   }
   for (Group& group : groups) {
     result.history[group.node].cluster = static_cast<int64_t>(result.clusters.size());
+    result.clusters.push_back(Describe(unit, std::move(group), sources));
+  }
+  return result;
+}
+
+Clustering ClusteringOf(RowMatrix features, const std::vector<int64_t>& labels, std::span<const std::string> sources) {
+  CheckRows(features, "clustering");
+  Clustering result;
+  result.dim = features.dim;
+  result.num_rows = features.rows;
+  result.history.push_back({-1, 0, features.rows, -1});
+  const UnitRows unit(features, result.mean);
+  std::map<int64_t, Group> groups;
+  for (int64_t i = 0; i < features.rows; ++i) groups[labels[static_cast<size_t>(i)]].rows.push_back(i);
+  for (auto& [label, group] : groups) {
+    result.history.push_back({0, 0, static_cast<int64_t>(group.rows.size()), static_cast<int64_t>(result.clusters.size())});
     result.clusters.push_back(Describe(unit, std::move(group), sources));
   }
   return result;

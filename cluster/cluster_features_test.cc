@@ -8,6 +8,7 @@
 #include <limits>
 #include <set>
 
+#include "cluster/clustering_of_labels.h"
 #include "cluster/clusters_file.h"
 #include "cluster/testing.h"
 #include "cluster/vector_math.h"
@@ -32,6 +33,26 @@ struct Example {
     for (int64_t i = 0; i < 300; ++i) sources.push_back(std::string(1, static_cast<char>('a' + i % 3)));
   }
 };
+
+// The labels of a clustering give its centroids and statistics again.
+TEST(ClusteringOfTest, DescribesAGivenPartition) {
+  const Example example;
+  const Clustering found = ClusterFeatures(SmallOptions(), example.rows.view(), example.sources);
+  std::vector<int64_t> labels(300);
+  for (size_t c = 0; c < found.clusters.size(); ++c) {
+    for (int64_t row : found.clusters[c].rows) labels[static_cast<size_t>(row)] = 10 * static_cast<int64_t>(c);
+  }
+  const Clustering made = ClusteringOf(example.rows.view(), labels, example.sources);
+  ASSERT_EQ(made.clusters.size(), found.clusters.size());
+  for (size_t c = 0; c < made.clusters.size(); ++c) {
+    EXPECT_EQ(made.clusters[c].rows, found.clusters[c].rows);
+    EXPECT_EQ(made.clusters[c].centroid, found.clusters[c].centroid);
+    EXPECT_EQ(made.clusters[c].sources, found.clusters[c].sources);
+  }
+  const TempDir folder;  // the form on disk holds, too
+  WriteClusters(folder.path(), made, SmallOptions());
+  EXPECT_EQ(ReadClusters(folder.path()).clusters.size(), 3u);
+}
 
 TEST(ClusterFeaturesTest, FindsTheDirectionsAndDescribesThem) {
   const Example example;
