@@ -16,7 +16,8 @@ void AddCommands(CLI::App& app, elrea::Invocation& invocation) {
   for (auto add : {AddRunCommand, AddDataCommand, AddTrainCommand, AddFeaturesCommand, AddClusterCommand,
                    AddExpertsCommand, AddRouteCommand, AddGenerateCommand, AddChatCommand, AddEvalCommand,
                    AddInspectCommand, AddTokenizeCommand, AddEmbedCommand, AddRenderCommand, AddScoreCommand,
-                   AddModelCommand, AddAdapterCommand, AddServeCommand, AddConfigCommand}) {
+                   AddModelCommand, AddAdapterCommand, AddServeCommand, AddConfigCommand,
+                   AddStudyCommand}) {
     add(app, invocation);
   }
 }

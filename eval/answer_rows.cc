@@ -71,12 +71,14 @@ class AnswerLoop {
     std::vector<bool> last_of_row;
     for (size_t i = 0; i < asked.size(); ++i) {
       for (int64_t s = 0; s < plans[i].num_samples; ++s) {
-        requests.push_back({row(asked[i]).prompt, plans[i].members, job_.sampling, plans[i].mixing});
+        GenerateRequest& request = requests.emplace_back(GenerateRequest{row(asked[i]).prompt, plans[i].members, job_.sampling});
+        request.mixing = plans[i].mixing;
         last_of_row.push_back(s + 1 == plans[i].num_samples);
       }
     }
-    return generator_.Run(requests, {},
-                          [&](size_t request, const Completion&) { progress_.Add(last_of_row[request] ? 1 : 0); });
+    return generator_.Run(requests, {}, [&](size_t request, const Completion&) {
+      progress_.Add(last_of_row[request] ? 1 : 0);
+    });
   }
 
   void FillIn(Prediction& p, std::span<const Completion> samples) const {
@@ -118,6 +120,8 @@ size_t MajorityVote(const std::vector<std::string>& answers) {
   return best;
 }
 
-std::vector<Prediction> AnswerRows(const AnswerJob& job, const Planner& plan) { return AnswerLoop(job, plan).Run(); }
+std::vector<Prediction> AnswerRows(const AnswerJob& job, const Planner& plan) {
+  return AnswerLoop(job, plan).Run();
+}
 
 }  // namespace elrea

@@ -1,7 +1,9 @@
-// The loop that every evaluation shares: plans for a chunk of rows -> generated texts -> answers -> appended to a JSONL
-// file; and the loss of the reference responses under the same plans. Who answers a row is the caller's business.
+// The loop that every evaluation shares: plans for a chunk of rows -> generated texts -> answers -> appended
+// to a JSONL file; and the loss of the reference responses under the same plans. Who answers a row is the
+// caller's business.
 //
-// A chunk is answered and saved as a whole, so that a resumed evaluation forms the same batches as an uninterrupted one.
+// A chunk is answered and saved as a whole, so that a resumed evaluation forms the same batches as an
+// uninterrupted one.
 #pragma once
 
 #include <functional>
@@ -40,17 +42,18 @@ struct AnswerJob {
   int64_t chunk_rows = 128;
   AnswerStyle style = AnswerStyle::kAuto;
   AnswerMatching matching = AnswerMatching::kFlexible;
-  std::string label;           // of the progress bar
-  std::filesystem::path path;  // the JSONL file
+  std::string label = {};           // of the progress bar
+  std::filesystem::path path = {};  // the JSONL file
   // Called with each chunk of answers, those of an earlier session included, in row order.
   std::function<void(std::span<const Prediction> chunk)> on_chunk = {};
 };
 
-// All rows' answers in order, going on where an earlier session stopped. Errors as of PredictionLog and Generator.
+// All rows' answers in order, going on where an earlier session stopped. Errors as of PredictionLog and
+// Generator.
 std::vector<Prediction> AnswerRows(const AnswerJob& job, const Planner& plan);
 
-// The answer that most of `answers` agree on after normalisation, the first of equals; empty ones do not vote. Returns
-// its index, or 0 when none votes.
+// The answer that most of `answers` agree on after normalisation, the first of equals; empty ones do not
+// vote. Returns its index, or 0 when none votes.
 size_t MajorityVote(const std::vector<std::string>& answers);
 
 }  // namespace elrea

@@ -14,8 +14,6 @@ namespace {
 
 using torch::Tensor;
 
-constexpr int64_t kRowsPerPlan = 64;
-
 // The states of one row's response under each member: those that predict its tokens. [members][response, dim] f32.
 std::vector<Tensor> ResponseStates(const LossJob& job, const RowPlan& plan, int64_t row) {
   const EvalRow& r = job.rows[static_cast<size_t>(row)];
@@ -63,9 +61,9 @@ std::vector<double> MeasureLosses(const LossJob& job, const Planner& plan) {
   const auto num_rows = static_cast<int64_t>(job.rows.size());
   std::vector<double> losses(job.rows.size(), std::numeric_limits<double>::quiet_NaN());
   Progress progress(job.label, num_rows, "rows");
-  for (int64_t begin = 0; begin < num_rows; begin += kRowsPerPlan) {
+  for (int64_t begin = 0; begin < num_rows; begin += job.rows_per_plan) {
     std::vector<int64_t> fitting;
-    for (int64_t i = begin; i < std::min(begin + kRowsPerPlan, num_rows); ++i) {
+    for (int64_t i = begin; i < std::min(begin + job.rows_per_plan, num_rows); ++i) {
       if (Fits(*job.decoder, job.rows[static_cast<size_t>(i)])) fitting.push_back(i);
     }
     const std::vector<RowPlan> plans = plan(fitting);

@@ -23,6 +23,7 @@ struct LossJob {
   std::span<const EvalRow> rows;
   std::string label;             // of the progress bar
   HiddenCache* cache = nullptr;  // null: none. Adapters that a plan owns are not put into it.
+  int64_t rows_per_plan = 64;    // rows the planner is asked for at once
 };
 
 // [rows] nats per token under the plans; NaN for a row whose prompt and response do not fit the context.

@@ -49,9 +49,7 @@ void ExtractToStores(FeatureExtractor& extractor, const std::vector<std::span<co
     }
     progress.Set(end);
   }
-  for (size_t i = stores.size(); i-- > 0;) {
-    if (!stores[i].finished()) stores[i].Finish();
-  }
+  for (size_t i = stores.size(); i-- > 0;) stores[i].Finish();
 }
 
 }  // namespace elrea

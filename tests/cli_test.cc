@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-#include "cli/pipeline_config.h"
+#include "cli/study_config.h"
 #include "lora/tensor_file.h"
 #include "tests/elrea_program.h"
 
@@ -146,7 +146,7 @@ TEST(Help, IsThereForEveryCommand) {
   const ProgramResult top = RunElrea({"--help"});
   EXPECT_EQ(top.exit_code, 0);
   for (const char* command : {"run", "data", "train", "features", "cluster", "experts", "route", "generate",
-                              "chat", "eval", "inspect", "tokenize", "embed", "render", "score", "model", "config"}) {
+                              "chat", "eval", "inspect", "tokenize", "embed", "render", "score", "model", "config", "study"}) {
     EXPECT_NE(top.out.find(command), std::string::npos) << command;
     const ProgramResult help = RunElrea({command, "--help"});
     EXPECT_EQ(help.exit_code, 0) << command;
@@ -169,7 +169,11 @@ TEST(Config, EveryConfigOfTheProjectLoads) {
   int64_t count = 0;
   for (const auto& entry : fs::recursive_directory_iterator(fs::path(ELREA_SOURCE_DIR) / "configs")) {
     if (entry.path().extension() != ".yaml") continue;
-    EXPECT_NO_THROW(LoadConfig(entry.path(), {})) << entry.path();
+    if (entry.path().filename().string().starts_with("study")) {
+      EXPECT_NO_THROW(LoadStudyConfig(entry.path(), {})) << entry.path();
+    } else {
+      EXPECT_NO_THROW(LoadConfig(entry.path(), {})) << entry.path();
+    }
     ++count;
   }
   EXPECT_GE(count, 2);

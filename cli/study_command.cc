@@ -1,0 +1,112 @@
+// elrea study: all methods of the study on one set of rows, with statistics.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "cli/backbone.h"
+#include "cli/commands.h"
+#include "cli/study_config.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/text.h"
+#include "study/study.h"
+
+namespace elrea {
+namespace {
+
+struct StudyFlags {
+  std::string config, output;
+  std::vector<std::string> overrides;
+  bool list = false, json = false, print_config = false;
+};
+
+void ListMethods(bool json) {
+  std::vector<std::vector<std::string>> table = {{"method", "origin", "what"}};
+  for (const StudyMethod& m : StudyMethods()) {
+    if (json)
+      std::printf("%s\n", JsonLine({{"name", m.name}, {"origin", m.origin}, {"help", m.help}}).c_str());
+    table.push_back({m.name, m.origin, m.help});
+  }
+  if (!json) std::fputs(FormatTable(table).c_str(), stdout);
+}
+
+Dataset LoadRows(const PipelineConfig& config, const std::vector<std::string>& files,
+                 const Backbone& backbone) {
+  DatasetOptions options = config.data.train;
+  options.files = files;
+  Dataset rows = LoadDataset(options, *backbone.tokenizer, *backbone.chat);
+  LogInfo("data", "rows:\n{}", rows.ledger.ToTable());
+  return rows;
+}
+
+StudyJob MakeJob(StudyConfig& config, const Backbone& backbone, const PackedWeights* packed) {
+  const PipelineConfig& p = config.pipeline;
+  StudyJob job{backbone.decoder.get(), backbone.tokenizer.get(), backbone.chat.get(), packed};
+  job.train = LoadRows(p, p.data.train.files, backbone);
+  if (!p.data.validation_files.empty()) job.validation = LoadRows(p, p.data.validation_files, backbone);
+  job.test = LoadEvalRows(p.data.test_files, p.eval.limit, *backbone.chat);
+  job.lora = p.lora;
+  job.base = p.finetune;
+  job.expert = ExpertFinetuneOptions(p, 0);
+  job.features = p.features;
+  job.cluster = p.cluster;
+  job.routing = p.routing;
+  job.generation = p.generation;
+  job.eval = p.eval;
+  job.study = config.study;
+  job.config = OptionSet(config).ToJson();
+  return job;
+}
+
+void Study(const StudyFlags& flags) {
+  if (flags.list) return ListMethods(flags.json);
+  StudyConfig config = LoadStudyConfig(flags.config, flags.overrides);
+  if (flags.print_config) {
+    std::fputs(OptionSet(config).ToYaml().c_str(), stdout);
+    return;
+  }
+  if (flags.output.empty()) throw Error(ErrorKind::kInvalidInput, "give a folder for the study: --out DIR");
+  const DirectoryLock lock(flags.output);
+  const Backbone backbone = LoadBackbone(config.pipeline.model, config.pipeline.data.train.chat_template);
+  const auto packed = LoadDecodeWeights(config.pipeline.model, *backbone.decoder);
+  StudyJob job = MakeJob(config, backbone, packed.get());
+  job.directory = flags.output;
+  WriteFileAtomically(job.directory / "config.yaml", OptionSet(config).ToYaml());
+  const StudyResult result = RunStudy(job);
+  if (flags.json) {
+    for (const MethodSummary& s : result.summaries) std::printf("%s\n", JsonLine(SummaryJson(s)).c_str());
+  } else {
+    std::fputs(SummaryText(result.summaries).c_str(), stdout);
+  }
+  LogInfo("study", "results: {}", (job.directory / "results.json").string());
+}
+
+}  // namespace
+
+StudyConfig LoadStudyConfig(const fs::path& path, const std::vector<std::string>& overrides) {
+  StudyConfig config;
+  OptionSet(config).Load(path, overrides);
+  MakeAdapterConfig(config.pipeline.lora);
+  for (const std::string& name : config.study.methods) FindStudyMethod(name);
+  config.pipeline.model.dtype = ResolveDtype(config.pipeline.model.dtype);
+  return config;
+}
+
+void AddStudyCommand(CLI::App& app, Invocation& invocation) {
+  auto flags = std::make_shared<StudyFlags>();
+  CLI::App* command = app.add_subcommand("study",
+                                         "compare methods and ablations on the same rows, with intervals and "
+                                         "p-values; goes on where it stopped");
+  command->add_option("--config", flags->config, "YAML with a run's options and section study")
+      ->type_name("FILE");
+  command->add_option("--out", flags->output, "the study's folder")->type_name("DIR");
+  command->add_option("--set", flags->overrides, "section.name=value, on top of the file; repeatable")
+      ->type_name("OPTION=VALUE")
+      ->take_all()
+      ->expected(1);
+  command->add_flag("--list", flags->list, "the methods there are, and nothing else");
+  command->add_flag("--print-config", flags->print_config, "all options with their help, and nothing else");
+  command->add_flag("--json", flags->json, "one JSON object per method on stdout");
+  command->callback([&invocation, flags] { invocation.action = [flags] { Study(*flags); }; });
+}
+
+}  // namespace elrea

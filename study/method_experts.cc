@@ -1,0 +1,111 @@
+// The ensemble of cluster experts and what is changed in it one piece at a time: the weights, the mixing, the
+// clusters, the features.
+#include <algorithm>
+
+#include "core/rng.h"
+#include "study/method.h"
+
+namespace elrea {
+namespace {
+
+struct Variant {
+  FeatureOptions features;
+  ClusterOptions cluster;
+  RoutingOptions routing;
+  MixingRule mixing = MixingRule::kLogits;
+};
+
+StudyPlan PlanOf(Workbench& bench, const Variant& variant) {
+  const StudyFeatures& features = bench.Features(variant.features);
+  StudyPlan plan = RoutedPlan(bench, features, bench.Clusters(features, variant.cluster), variant.routing);
+  plan.mixing = variant.mixing;
+  return plan;
+}
+
+Variant Default(const Workbench& bench) {
+  return {bench.job().features, bench.job().cluster, bench.job().routing};
+}
+
+// PlanOf with one change to the configuration's own options.
+template <auto Change>
+StudyPlan Changed(Workbench& bench) {
+  Variant variant = Default(bench);
+  Change(variant);
+  return PlanOf(bench, variant);
+}
+
+// Clusters of the ensemble's number and sizes with rows drawn at random, weighed alike (as in the paper,
+// without the base: there is no centroid it could be weighed by).
+StudyPlan RandomClusters(Workbench& bench) {
+  const Clustering& clustering = bench.Clusters(bench.Features(bench.job().features), bench.job().cluster);
+  const std::vector<int64_t> order =
+      RandomPermutation(clustering.num_rows, static_cast<uint64_t>(bench.seed()), /*stream=*/77);
+  std::vector<std::vector<int64_t>> groups;
+  int64_t begin = 0;
+  for (const FeatureCluster& cluster : clustering.clusters) {
+    const auto size = static_cast<int64_t>(cluster.rows.size());
+    groups.emplace_back(order.begin() + begin, order.begin() + begin + size);
+    std::sort(groups.back().begin(), groups.back().end());
+    begin += size;
+  }
+  StudyPlan plan;
+  plan.adapters = bench.Experts(groups);
+  plan.weights.assign(bench.job().test.size(), std::vector<double>(groups.size(), 1.0));
+  return plan;
+}
+
+void Nothing(Variant&) {}
+void Uniform(Variant& v) { v.routing.uniform = true; }
+void Top1(Variant& v) { v.routing.top_k = 1; }
+void Top2(Variant& v) { v.routing.top_k = 2; }
+void Top4(Variant& v) { v.routing.top_k = 4; }
+void NoBase(Variant& v) { v.routing.use_base = false; }
+void Probabilities(Variant& v) { v.mixing = MixingRule::kProbabilities; }
+void Layers(Variant& v) { v.mixing = MixingRule::kLayers; }
+void Parameters(Variant& v) { v.mixing = MixingRule::kParameters; }
+void Sharp(Variant& v) { v.routing.temperature /= 4; }
+void Centered(Variant& v) { v.cluster.center = "mean"; }
+void NoMomentum(Variant& v) { v.features.momentum = "excluded"; }
+void LastCheckpoint(Variant& v) { v.features.checkpoints = "last"; }
+void Dim512(Variant& v) { v.features.projection_dim = 512; }
+void Dim2048(Variant& v) { v.features.projection_dim = 2048; }
+
+}  // namespace
+
+StudyPlan RoutedPlan(Workbench& bench, const StudyFeatures& features, const Clustering& clustering,
+                     const RoutingOptions& routing) {
+  StudyPlan plan;
+  plan.routed = true;
+  plan.adapters = {&bench.Base()};
+  for (const StudyAdapter* expert : bench.Experts(RowGroups(clustering))) plan.adapters.push_back(expert);
+  for (const Routing& routed : bench.RouteRows(features, clustering, routing)) {
+    std::vector<double>& weights = plan.weights.emplace_back(1, routed.base_weight);
+    weights.insert(weights.end(), routed.weights.begin(), routed.weights.end());
+  }
+  return plan;
+}
+
+std::vector<StudyMethod> ExpertMethods() {
+  return {
+      {"ensemble", "base and cluster experts, logits weighed by the request's gradient", "paper",
+       Changed<Nothing>},
+      {"uniform_weights", "the ensemble's experts, all weighed alike", "paper", Changed<Uniform>},
+      {"random_clusters", "as many experts on rows drawn at random, weighed alike", "paper", RandomClusters},
+      {"moe_routing", "the ensemble's weights, adapters mixed in each layer", "paper", Changed<Layers>},
+      {"moe_merging", "the ensemble's weights, adapters' matrices averaged", "paper", Changed<Parameters>},
+      {"top_1", "the heaviest expert alone, beside the base", "ablation", Changed<Top1>},
+      {"top_2", "the two heaviest experts, beside the base", "ablation", Changed<Top2>},
+      {"top_4", "the four heaviest experts, beside the base", "ablation", Changed<Top4>},
+      {"no_base", "the ensemble without the base adapter", "ablation", Changed<NoBase>},
+      {"probabilities", "the ensemble, probabilities averaged in place of logits", "ablation",
+       Changed<Probabilities>},
+      {"sharp", "the ensemble at a quarter of the routing temperature", "ablation", Changed<Sharp>},
+      {"centered", "clusters and routing after subtracting the mean feature", "ablation", Changed<Centered>},
+      {"no_momentum", "features without Adam's first moment", "ablation", Changed<NoMomentum>},
+      {"last_checkpoint", "features of the last checkpoint only", "ablation", Changed<LastCheckpoint>},
+      {"d_proj_512", "features of 512 numbers", "ablation", Changed<Dim512>},
+      {"d_proj_2048", "features of 2,048 numbers", "ablation", Changed<Dim2048>},
+  };
+}
+
+}  // namespace elrea

@@ -1,0 +1,70 @@
+// Methods without clusters: the backbone, adapters trained on everything or on one data set, and their
+// ensembles.
+#include <algorithm>
+
+#include "core/error.h"
+#include "study/method.h"
+
+namespace elrea {
+namespace {
+
+// The same adapters with the same weights for every row.
+StudyPlan EveryRow(const Workbench& bench, std::vector<const StudyAdapter*> adapters) {
+  StudyPlan plan;
+  plan.weights.assign(bench.job().test.size(), std::vector<double>(adapters.size(), 1.0));
+  plan.adapters = std::move(adapters);
+  return plan;
+}
+
+StudyPlan Backbone(Workbench& bench) { return EveryRow(bench, {nullptr}); }
+StudyPlan Base(Workbench& bench) { return EveryRow(bench, {&bench.Base()}); }
+
+// A row is answered by the adapter of its own data set; rows of a source without training rows by the base.
+StudyPlan PerDataset(Workbench& bench) {
+  const StudyJob& job = bench.job();
+  StudyPlan plan;
+  plan.adapters = {&bench.Base()};
+  for (size_t s = 0; s < job.train.sources.size(); ++s) {
+    std::vector<int64_t> rows;
+    for (size_t i = 0; i < job.train.rows.size(); ++i) {
+      if (job.train.rows[i].source_id == static_cast<int32_t>(s)) rows.push_back(static_cast<int64_t>(i));
+    }
+    plan.adapters.push_back(&bench.FromScratch("data set " + job.train.sources[s], rows));
+  }
+  for (const EvalRow& row : job.test) {
+    const auto found = std::find(job.train.sources.begin(), job.train.sources.end(), row.source);
+    std::vector<double>& weights = plan.weights.emplace_back(plan.adapters.size(), 0.0);
+    weights[found == job.train.sources.end() ? 0
+                                             : static_cast<size_t>(found - job.train.sources.begin()) + 1] =
+        1;
+  }
+  return plan;
+}
+
+StudyPlan LoraEnsemble(Workbench& bench) {
+  std::vector<const StudyAdapter*> adapters = {&bench.Base()};
+  for (int64_t i = 1; i <= bench.job().study.lora_ensemble_adapters; ++i)
+    adapters.push_back(&bench.AnotherBase(i));
+  return EveryRow(bench, adapters);
+}
+
+StudyPlan SelfConsistency(Workbench& bench) {
+  StudyPlan plan = EveryRow(bench, {&bench.Base()});
+  plan.mixing = MixingRule::kVotes;
+  plan.num_samples = bench.job().study.self_consistency_samples;
+  return plan;
+}
+
+}  // namespace
+
+std::vector<StudyMethod> SingleAdapterMethods() {
+  return {{"backbone", "the model without any adapter", "paper", Backbone},
+          {"base", "one adapter trained on all rows", "paper", Base},
+          {"per_dataset", "one adapter per data set, applied to its own rows", "paper", PerDataset},
+          {"lora_ensemble", "base and more adapters of other seeds on all rows, logits averaged", "paper",
+           LoraEnsemble},
+          {"self_consistency", "majority of texts drawn from the base at temperature 1", "paper",
+           SelfConsistency}};
+}
+
+}  // namespace elrea

@@ -1,0 +1,172 @@
+#include "study/run_plan.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <numeric>
+
+#include "core/error.h"
+#include "study/merge_adapters.h"
+
+namespace elrea {
+namespace {
+
+// Adapters made for single rows take some 100 MB each at rank 8 and five experts.
+constexpr int64_t kRowsWithOwnAdapter = 8;
+
+bool MakesAdapters(const StudyPlan& plan) {
+  return plan.mixing == MixingRule::kLayers || plan.mixing == MixingRule::kParameters;
+}
+
+// One adapter in place of the row's members.
+std::shared_ptr<const MergedAdapter> Merge(const StudyJob& job, const StudyPlan& plan, int64_t row) {
+  std::vector<const Adapter*> adapters;
+  std::vector<double> shares;
+  const std::vector<double>& weights = plan.weights[static_cast<size_t>(row)];
+  const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
+  for (size_t a = 0; a < weights.size(); ++a) {
+    if (weights[a] <= 0) continue;
+    adapters.push_back(&plan.adapters[a]->adapter);
+    shares.push_back(weights[a] / total);
+  }
+  const Adapter merged = plan.mixing == MixingRule::kLayers
+                             ? ConcatenateAdapters(job.decoder->config(), adapters, shares)
+                             : AverageAdapters(adapters, shares);
+  return std::make_shared<const MergedAdapter>(
+      MakeMerged(job.decoder->config(), merged, job.decoder->dtype(), job.decoder->device()));
+}
+
+RowPlan PlanRow(const StudyJob& job, const StudyPlan& plan, int64_t row) {
+  RowPlan made;
+  const std::vector<double>& weights = plan.weights[static_cast<size_t>(row)];
+  made.num_samples = plan.num_samples;
+  made.mixing = plan.mixing == MixingRule::kProbabilities ? Mixing::kProbabilities : Mixing::kLogits;
+  if (plan.routed) {
+    made.base_weight = weights[0];
+    made.expert_weights.assign(weights.begin() + 1, weights.end());
+  }
+  if (MakesAdapters(plan)) {
+    const auto merged = Merge(job, plan, row);
+    made.members = {{merged->weights.get(), 1.0}};
+    made.owned = merged;
+    return made;
+  }
+  for (size_t a = 0; a < weights.size(); ++a) {
+    if (weights[a] > 0)
+      made.members.push_back({plan.adapters[a] ? plan.adapters[a]->weights.get() : nullptr, weights[a]});
+  }
+  if (made.members.empty())
+    throw Error(ErrorKind::kInvalidInput, fmt::format("row {}: no adapter has a weight", row + 1));
+  return made;
+}
+
+// All that the next-token distributions of the plan's rows depend on.
+Json PlanJson(const StudyJob& job, const StudyPlan& plan, const std::vector<int64_t>& rows) {
+  std::string text;
+  Json adapters = Json::array();
+  for (const StudyAdapter* adapter : plan.adapters)
+    adapters.push_back(adapter ? adapter->checksum : "backbone");
+  for (int64_t i : rows) {
+    const EvalRow& row = job.test[static_cast<size_t>(i)];
+    for (const auto* tokens : {&row.prompt, &row.response}) {
+      text.append(reinterpret_cast<const char*>(tokens->data()), tokens->size() * sizeof(int32_t)) += '\n';
+    }
+    text += row.gold + '\n' + row.source + '\n';
+    for (double weight : plan.weights[static_cast<size_t>(i)]) text += fmt::format("{} ", weight);
+  }
+  return {{"backbone", job.decoder->weights().fingerprint},
+          {"dtype", job.decoder->dtype() == torch::kFloat ? "f32" : "bf16"},
+          {"adapters", adapters},
+          {"mixing", static_cast<int>(plan.mixing)},
+          {"rows_and_weights", ChecksumHex(text)}};
+}
+
+// The resident peak of this process since ResetPeak, bytes; 0 where the system does not tell.
+uint64_t PeakBytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmHWM:")) return std::stoull(line.substr(6)) * 1024;
+  }
+  return 0;
+}
+void ResetPeak() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
+std::vector<Prediction> Answer(const Workbench& bench, const std::string& name, const StudyPlan& plan,
+                               MethodOutcome& outcome) {
+  const StudyJob& job = bench.job();
+  const std::vector<int64_t> rows = AnsweredRows(job);
+  std::vector<EvalRow> answered;
+  for (int64_t row : rows) answered.push_back(job.test[static_cast<size_t>(row)]);
+  AnswerJob answers{job.decoder, job.tokenizer, job.chat, job.packed, answered, job.generation};
+  if (plan.mixing == MixingRule::kVotes) answers.sampling.temperature = 1;
+  answers.chunk_rows = MakesAdapters(plan) ? kRowsWithOwnAdapter : job.eval.chunk_rows;
+  answers.style = ParseAnswerStyle(job.eval.answer_style);
+  answers.label = fmt::format("seed {}: {}", bench.seed(), name);
+  Json identity = PlanJson(job, plan, rows);
+  identity["generation"] = OptionSet(answers.sampling).ToJson();
+  identity["decode_weights"] = job.packed != nullptr ? "packed" : "dense";
+  identity["answer_style"] = job.eval.answer_style;
+  identity["num_samples"] = plan.num_samples;
+  identity["chunk_rows"] = answers.chunk_rows;
+  const fs::path folder = ArtifactFolder(job, "answers", identity);
+  answers.path = folder / "answers.jsonl";
+  ResetPeak();
+  const auto begun = std::chrono::steady_clock::now();
+  std::vector<Prediction> predictions = AnswerRows(answers, [&](std::span<const int64_t> asked) {
+    std::vector<RowPlan> plans;
+    for (int64_t i : asked) plans.push_back(PlanRow(job, plan, rows[static_cast<size_t>(i)]));
+    return plans;
+  });
+  const fs::path cost = folder / "cost.json";
+  if (!fs::exists(cost)) {  // of the session that answered the last row
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begun;
+    WriteJsonFile(cost, {{"format_version", 1}, {"decode_s", seconds.count()}, {"peak_bytes", PeakBytes()}});
+  }
+  const Json saved = ReadVersionedJson(cost);
+  outcome.decode_s = JsonField<double>(saved, "decode_s", cost.string());
+  outcome.peak_bytes = JsonField<uint64_t>(saved, "peak_bytes", cost.string());
+  for (size_t i = 0; i < predictions.size(); ++i) predictions[i].row = rows[i];
+  return predictions;
+}
+
+std::vector<double> Losses(const Workbench& bench, const std::string& name, const StudyPlan& plan,
+                           HiddenCache& cache) {
+  const StudyJob& job = bench.job();
+  std::vector<int64_t> all(job.test.size());
+  std::iota(all.begin(), all.end(), int64_t{0});
+  const fs::path path = ArtifactFolder(job, "losses", PlanJson(job, plan, all)) / "losses.json";
+  if (!fs::exists(path)) {
+    LossJob losses{job.decoder, job.test, fmt::format("seed {}: loss {}", bench.seed(), name), &cache};
+    if (MakesAdapters(plan)) losses.rows_per_plan = kRowsWithOwnAdapter;
+    WriteLosses(path, MeasureLosses(losses, [&](std::span<const int64_t> asked) {
+                  std::vector<RowPlan> plans;
+                  for (int64_t row : asked) plans.push_back(PlanRow(job, plan, row));
+                  return plans;
+                }));
+  }
+  return ReadLosses(path, job.test.size());
+}
+
+}  // namespace
+
+std::vector<int64_t> AnsweredRows(const StudyJob& job) {
+  const auto n = static_cast<int64_t>(job.test.size());
+  const int64_t count = job.study.answer_limit > 0 ? std::min(job.study.answer_limit, n) : n;
+  std::vector<int64_t> rows;
+  for (int64_t i = 0; i < count; ++i) rows.push_back(i * n / count);
+  return rows;
+}
+
+MethodOutcome RunPlan(const Workbench& bench, const std::string& name, const StudyPlan& plan,
+                      HiddenCache& cache) {
+  MethodOutcome outcome;
+  // Votes have no next-token distribution of their own.
+  if (plan.mixing != MixingRule::kVotes) outcome.losses = Losses(bench, name, plan, cache);
+  outcome.predictions = Answer(bench, name, plan, outcome);
+  if (plan.routed) outcome.weights = plan.weights;
+  return outcome;
+}
+
+}  // namespace elrea

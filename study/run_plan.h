@@ -1,0 +1,32 @@
+// From a method's plan to what it did on the held-out rows: answers, losses and what they cost, each in a
+// folder named after all it depends on.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "eval/predictions.h"
+#include "eval/response_loss.h"
+#include "study/method.h"
+
+namespace elrea {
+
+// One method under one seed.
+struct MethodOutcome {
+  std::vector<Prediction> predictions;  // of the answered rows, `row` counts among all held-out rows
+  std::vector<double> losses;  // [held-out rows] nats per token, NaN where not measured; empty: has none
+  std::vector<std::vector<double>>
+      weights;              // [held-out rows][base, experts...] of a routed method, else empty
+  double train_s = 0;       // of all adapters and features it stands on
+  double decode_s = 0;      // of answering, routing from stored features aside
+  uint64_t peak_bytes = 0;  // resident, while answering
+};
+
+// The held-out rows that are answered: study.answer_limit of them, spread evenly.
+std::vector<int64_t> AnsweredRows(const StudyJob& job);
+
+// `cache` serves all plans of one bench. Errors as of AnswerRows.
+MethodOutcome RunPlan(const Workbench& bench, const std::string& name, const StudyPlan& plan,
+                      HiddenCache& cache);
+
+}  // namespace elrea

@@ -1,0 +1,59 @@
+// From what every method did under every seed to figures: averages with 95% intervals, paired differences
+// from the base adapter with p-values, and costs. Rows are the units: a row's value is its mean over the
+// seeds, so that more seeds narrow nothing but the noise of training; the seeds' own figures stand beside.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+#include "eval/statistics.h"
+#include "study/run_plan.h"
+
+namespace elrea {
+
+struct MethodRecord {
+  std::string name, help, origin;
+  std::map<int64_t, MethodOutcome> outcomes;  // by seed; without those that failed
+  std::string failure;                        // why the first failing seed did; empty: none failed
+};
+
+struct PairedDifference {
+  int64_t n = 0;
+  Estimate value;
+  double p = 1;  // paired permutation test, two-sided
+};
+
+struct MethodSummary {
+  std::string name, help, origin, failure;
+  std::vector<int64_t> seeds;
+  int64_t num_answered = 0, num_losses = 0;  // rows behind the figures
+  Estimate micro, macro;                     // exact match, flexible
+  double strict = 0;                         // exact match of the same bytes, mean over rows
+  std::map<std::string, Estimate> by_source;
+  std::optional<Estimate> loss;  // nats per token, mean over rows
+  // Against `base`; nothing for base itself, or when base failed.
+  std::optional<PairedDifference> micro_gain, macro_gain, loss_change;
+  double relative_gain =
+      0;  // (micro - micro of base) / micro of base, as the paper's; 0 where base has none right
+  std::vector<double> seed_micro, seed_macro, seed_loss;  // in the order of `seeds`; NaN without
+  double train_s = 0, decode_s = 0;                       // means over the seeds
+  uint64_t peak_bytes = 0;                                // largest
+};
+
+struct SummaryOptions {
+  int64_t bootstrap_samples = 10000, permutation_samples = 10000;
+  uint64_t seed = 0;
+  AnswerStyle style = AnswerStyle::kAuto;
+};
+
+// In the order of the records. Methods without any outcome keep their name and failure only.
+std::vector<MethodSummary> Summarise(const std::vector<MethodRecord>& records, const SummaryOptions& options);
+
+Json SummaryJson(const MethodSummary& summary);
+// Two tables in plain text: figures against the base, and exact match per source.
+std::string SummaryText(const std::vector<MethodSummary>& summaries);
+
+}  // namespace elrea

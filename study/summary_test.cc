@@ -1,0 +1,88 @@
+#include "study/summary.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <set>
+
+#include "core/expect_error.h"
+
+namespace elrea {
+namespace {
+
+MethodOutcome Outcome(const std::vector<int>& correct, const std::vector<double>& losses) {
+  MethodOutcome outcome;
+  for (size_t i = 0; i < correct.size(); ++i) {
+    Prediction p;
+    p.row = static_cast<int64_t>(i);
+    p.source = i < 4 ? "sums" : "words";
+    p.gold = "1";
+    p.response = correct[i] ? "1" : "2";
+    p.correct = correct[i] != 0;
+    outcome.predictions.push_back(p);
+  }
+  outcome.losses = losses;
+  outcome.train_s = 10;
+  return outcome;
+}
+
+MethodRecord Record(const std::string& name, std::map<int64_t, MethodOutcome> outcomes) {
+  return {name, "help", "paper", std::move(outcomes), ""};
+}
+
+constexpr SummaryOptions kFew = {.bootstrap_samples = 500, .permutation_samples = 500, .seed = 1};
+
+TEST(Summary, AveragesRowsOverSeedsAndComparesThemPairwise) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const auto s = Summarise({Record("base", {{0, Outcome({1, 0, 0, 0, 0, 0}, {1, 2, 3, 4, 5, nan})},
+                                            {1, Outcome({1, 1, 0, 0, 0, 1}, {3, 2, 3, 4, 5, nan})}}),
+                            Record("ensemble", {{0, Outcome({1, 1, 0, 0, 1, 0}, {0, 1, 2, 3, 4, nan})},
+                                                {1, Outcome({1, 1, 0, 0, 1, 1}, {2, 1, 2, 3, 4, nan})}})},
+                           kFew);
+  ASSERT_EQ(s.size(), 2u);
+  EXPECT_NEAR(s[0].micro.mean, 4.0 / 12, 1e-12);
+  EXPECT_NEAR(s[0].macro.mean, (3.0 / 8 + 1.0 / 4) / 2, 1e-12);
+  EXPECT_NEAR(s[0].by_source.at("words").mean, 0.25, 1e-12);
+  EXPECT_FALSE(s[0].micro_gain.has_value());
+  EXPECT_NEAR(s[1].micro_gain->value.mean, 3.0 / 12, 1e-12);
+  EXPECT_NEAR(s[1].relative_gain, (7.0 - 4.0) / 4.0, 1e-12);
+  EXPECT_NEAR(s[1].loss_change->value.mean, -1.0, 1e-12);
+  EXPECT_EQ(s[1].loss_change->n, 5);  // the row that did not fit is left out
+  EXPECT_EQ(s[1].num_losses, 5);
+  EXPECT_LT(s[1].loss_change->p, 0.12);  // 2 of 2^5 exchanges
+  EXPECT_EQ(s[1].seed_micro, (std::vector<double>{0.5, 4.0 / 6}));
+  EXPECT_EQ(s[1].train_s, 10);
+}
+
+// A seed that only one of the two has does not enter the difference.
+TEST(Summary, ComparesOnCommonSeedsOnly) {
+  const auto s = Summarise({Record("base", {{0, Outcome({1, 0}, {1, 1})}, {1, Outcome({0, 0}, {9, 9})}}),
+                            Record("ensemble", {{0, Outcome({1, 1}, {0.5, 0.5})}})},
+                           kFew);
+  EXPECT_NEAR(s[1].micro_gain->value.mean, 0.5, 1e-12);
+  EXPECT_NEAR(s[1].loss_change->value.mean, -0.5, 1e-12);
+}
+
+TEST(Summary, AFailedMethodKeepsItsReasonInTextAndJson) {
+  MethodRecord failed = Record("ensemble", {});
+  failed.failure = "seed 0: no rows";
+  const auto s = Summarise({Record("base", {{0, Outcome({1, 0}, {1, 1})}}), failed}, kFew);
+  EXPECT_EQ(SummaryJson(s[1])["status"], "failed");
+  EXPECT_EQ(SummaryJson(s[1])["reason"], "seed 0: no rows");
+  EXPECT_NE(SummaryText(s).find("failed: ensemble: seed 0: no rows"), std::string::npos);
+  EXPECT_EQ(SummaryJson(s[0])["exact_match"]["n"], 2);
+}
+
+TEST(StudyMethods, AreNamedOnceAndAnUnknownOneIsAnErrorWithTheNearest) {
+  std::set<std::string> names;
+  for (const StudyMethod& method : StudyMethods()) {
+    EXPECT_TRUE(names.insert(method.name).second) << method.name;
+    EXPECT_FALSE(method.help.empty()) << method.name;
+    EXPECT_EQ(&FindStudyMethod(method.name), &method);
+  }
+  ExpectError(ErrorKind::kInvalidInput, {"unknown method moe_rooting", "moe_routing"},
+              [] { FindStudyMethod("moe_rooting"); });
+}
+
+}  // namespace
+}  // namespace elrea

@@ -1,0 +1,229 @@
+#include "study/workbench.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "cluster/clustering_of_labels.h"
+#include "cluster/clusters_file.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "features/extract_rows.h"
+
+namespace elrea {
+namespace {
+
+namespace chrono = std::chrono;
+
+std::string TensorChecksum(const torch::Tensor& t) {
+  return ChecksumHex({static_cast<const char*>(t.data_ptr()), t.nbytes()});
+}
+
+template <typename Options>
+Json OptionsJson(Options options) {
+  return OptionSet(options).ToJson();
+}
+
+// Only what changes the result.
+Json TrainingJson(FinetuneOptions options) {
+  options.checkpoint_every_s = 0;
+  return OptionsJson(options);
+}
+
+std::string RowsChecksum(const std::vector<const TokenRow*>& rows) {
+  std::string bytes;
+  for (const TokenRow* row : rows) {
+    bytes.append(reinterpret_cast<const char*>(row->tokens.data()), row->tokens.size() * sizeof(int32_t));
+    bytes += fmt::format(" {}\n", row->num_prompt);
+  }
+  return ChecksumHex(bytes);
+}
+
+std::vector<const TokenRow*> Pointers(const std::vector<TokenRow>& rows) {
+  std::vector<const TokenRow*> pointers;
+  for (const TokenRow& row : rows) pointers.push_back(&row);
+  return pointers;
+}
+
+std::vector<int64_t> AllRows(const Dataset& dataset) {
+  std::vector<int64_t> rows(dataset.rows.size());
+  for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int64_t>(i);
+  return rows;
+}
+
+}  // namespace
+
+std::vector<std::vector<int64_t>> RowGroups(const Clustering& clustering) {
+  std::vector<std::vector<int64_t>> groups;
+  for (const FeatureCluster& cluster : clustering.clusters) groups.push_back(cluster.rows);
+  return groups;
+}
+
+fs::path ArtifactFolder(const StudyJob& job, const std::string& kind, const Json& identity) {
+  const fs::path folder =
+      job.directory / "artifacts" / fmt::format("{}-{}", kind, ChecksumHex(JsonLine(identity)));
+  if (!fs::exists(folder / "identity.json")) WriteJsonFile(folder / "identity.json", identity);
+  return folder;
+}
+
+double Workbench::Cost() const {
+  double total = 0;
+  for (const std::string& name : used_) total += seconds_.at(name);
+  return total;
+}
+
+Adapter Workbench::FreshAdapter(int64_t seed) const {
+  return MakeAdapter(job_.decoder->config(), MakeAdapterConfig(job_.lora), static_cast<uint64_t>(seed));
+}
+
+const StudyAdapter& Workbench::Train(const std::string& label, const Adapter& start,
+                                     const std::vector<int64_t>& rows, FinetuneOptions options) {
+  FinetuneJob job{
+      fmt::format("seed {}: {}", seed_, label), job_.decoder, start, {}, Pointers(job_.validation.rows), {}};
+  for (int64_t row : rows) job.rows.push_back(&job_.train.rows[static_cast<size_t>(row)]);
+  job.directory = ArtifactFolder(job_, "adapter",
+                                 {{"backbone", job_.decoder->weights().fingerprint},
+                                  {"dtype", job_.decoder->dtype() == torch::kFloat ? "f32" : "bf16"},
+                                  {"start", TensorChecksum(start.params)},
+                                  {"rank", start.config.rank},
+                                  {"alpha", start.config.alpha},
+                                  {"target_modules", job_.lora.target_modules},
+                                  {"rows", RowsChecksum(job.rows)},
+                                  {"validation", RowsChecksum(job.validation)},
+                                  {"options", TrainingJson(options)}});
+  const std::string name = job.directory.filename().string();
+  used_.insert(name);
+  if (const auto found = adapters_.find(name); found != adapters_.end()) return found->second;
+  FinetuneResult result = WithContext("training " + label, [&] { return Finetune(job, options); });
+  StudyAdapter& made = adapters_[name];
+  made.folder = job.directory;
+  made.checksum = TensorChecksum(result.adapter.params);
+  made.train_s = seconds_[name] = result.seconds;
+  made.adapter = std::move(result.adapter);
+  made.layout = std::make_unique<AdapterLayout>(job_.decoder->config(), made.adapter.config);
+  made.weights = std::make_unique<LoraWeights>(*made.layout, made.adapter, job_.decoder->dtype(),
+                                               job_.decoder->device());
+  return made;
+}
+
+const StudyAdapter& Workbench::Base() { return AnotherBase(0); }
+
+const StudyAdapter& Workbench::AnotherBase(int64_t number) {
+  FinetuneOptions options = job_.base;
+  options.seed = seed_ + number;
+  return Train(number == 0 ? "base" : fmt::format("base {}", number), FreshAdapter(options.seed),
+               AllRows(job_.train), options);
+}
+
+const StudyAdapter& Workbench::FromScratch(const std::string& label, const std::vector<int64_t>& rows) {
+  FinetuneOptions options = job_.base;
+  options.seed = seed_;
+  return Train(label, FreshAdapter(seed_), rows, options);
+}
+
+std::vector<const StudyAdapter*> Workbench::Experts(const std::vector<std::vector<int64_t>>& groups) {
+  const Adapter& base = Base().adapter;
+  std::vector<const StudyAdapter*> experts;
+  for (size_t c = 0; c < groups.size(); ++c) {
+    FinetuneOptions options = job_.expert;
+    options.seed = seed_ + 1 + static_cast<int64_t>(c);
+    experts.push_back(&Train(fmt::format("expert {} of {}", c + 1, groups.size()), base, groups[c], options));
+  }
+  return experts;
+}
+
+std::vector<FeatureCheckpoint> Workbench::BaseCheckpoints() {
+  std::vector<FeatureCheckpoint> checkpoints;
+  for (EpochCheckpoint& c : LoadCheckpoints(Base().folder, job_.decoder->config())) {
+    checkpoints.push_back({std::move(c.adapter), c.moments.m, c.moments.v, c.moments.steps, job_.base.beta1,
+                           job_.base.beta2, job_.base.epsilon});
+  }
+  return checkpoints;
+}
+
+const StudyFeatures& Workbench::Features(const FeatureOptions& options) {
+  FeatureExtractor extractor(*job_.decoder, BaseCheckpoints(), options);
+  std::vector<std::span<const int32_t>> train, test;
+  for (const TokenRow& row : job_.train.rows) {
+    train.push_back(std::span(row.tokens).first(static_cast<size_t>(row.num_prompt)));
+  }
+  for (const EvalRow& row : job_.test) test.emplace_back(row.prompt);
+  const Json identity = {{"features", extractor.fingerprint()},
+                         {"train", InstructionsChecksum(train)},
+                         {"test", InstructionsChecksum(test)}};
+  return OtherFeatures(identity, [&](const fs::path& train_folder, const fs::path& test_folder) {
+    WithContext("features of the training rows", [&] { ExtractToStores(extractor, train, {{extractor.projection_dim(), train_folder}}); });
+    WithContext("features of the held-out prompts", [&] { ExtractToStores(extractor, test, {{extractor.projection_dim(), test_folder}}); });
+  });
+}
+
+const StudyFeatures& Workbench::OtherFeatures(
+    const Json& identity, const std::function<void(const fs::path&, const fs::path&)>& make) {
+  const fs::path folder = ArtifactFolder(job_, "features", identity);
+  const std::string name = folder.filename().string();
+  used_.insert(name);
+  if (const auto found = features_.find(name); found != features_.end()) return found->second;
+  if (!fs::exists(folder / "cost.json")) {
+    // Of the session that finished it: a cost, not an identity.
+    const auto begun = chrono::steady_clock::now();
+    make(folder / "train", folder / "test");
+    const double seconds = chrono::duration<double>(chrono::steady_clock::now() - begun).count();
+    WriteJsonFile(folder / "cost.json", {{"format_version", 1}, {"seconds", seconds}});
+  }
+  seconds_[name] = JsonField<double>(ReadVersionedJson(folder / "cost.json"), "seconds", folder.string());
+  StudyFeatures& made = features_[name];
+  made.train = std::make_unique<FeatureStore>(folder / "train");
+  made.test = std::make_unique<FeatureStore>(folder / "test");
+  return made;
+}
+
+const Clustering& Workbench::KeepClusters(
+    const StudyFeatures& features, const Json& algorithm, const ClusterOptions& recorded,
+    const std::function<Clustering(RowMatrix train, const std::vector<std::string>& sources)>& make) {
+  const FeatureStore& train = *features.train;
+  const fs::path folder = ArtifactFolder(
+      job_, "clusters",
+      {{"features", train.spec().fingerprint}, {"rows", train.spec().rows}, {"algorithm", algorithm}});
+  const std::string name = folder.filename().string();
+  if (const auto found = clusterings_.find(name); found != clusterings_.end()) return found->second;
+  if (!fs::exists(folder / kClustersFileName)) {
+    std::vector<std::string> sources;
+    for (const TokenRow& row : job_.train.rows) sources.push_back(job_.train.sources[row.source_id]);
+    WriteClusters(folder, make({train.all().data(), train.num_rows(), train.dim()}, sources), recorded);
+  }
+  return clusterings_[name] = ReadClusters(folder);
+}
+
+const Clustering& Workbench::Clusters(const StudyFeatures& features, const ClusterOptions& options) {
+  return KeepClusters(features, OptionsJson(options), options,
+                      [&](RowMatrix train, const std::vector<std::string>& sources) {
+                        return ClusterFeatures(options, train, sources);
+                      });
+}
+
+const Clustering& Workbench::OtherClusters(
+    const StudyFeatures& features, const Json& algorithm,
+    const std::function<std::vector<int64_t>(RowMatrix train)>& label) {
+  return KeepClusters(features, algorithm, job_.cluster,
+                      [&](RowMatrix train, const std::vector<std::string>& sources) {
+                        return ClusteringOf(train, label(train), sources);
+                      });
+}
+
+std::vector<Routing> Workbench::RouteRows(const StudyFeatures& features, const Clustering& clustering,
+                                          const RoutingOptions& options) const {
+  std::vector<RoutingCluster> clusters;
+  for (const FeatureCluster& c : clustering.clusters)
+    clusters.push_back({c.centroid, c.mean_cosine, c.std_cosine});
+  std::vector<Routing> routings;
+  for (int64_t row = 0; row < features.test->num_rows(); ++row) {
+    const std::span<const float> stored = features.test->row(row);
+    std::vector<float> feature(stored.begin(), stored.end());
+    CenterAndNormalize(feature, clustering.mean);
+    routings.push_back(Route(feature, clusters, options));
+  }
+  return routings;
+}
+
+}  // namespace elrea

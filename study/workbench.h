@@ -1,0 +1,122 @@
+// What the methods of a study share, made once: adapters, features and clusterings of one seed. Everything
+// lies in a folder named after the checksum of all it depends on (`DIR/artifacts/adapter-<checksum>/`), so
+// equal work is never repeated - not by another method, another seed, a later session, or after a change of
+// the configuration - and a change makes again only what depends on it.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cluster/cluster_features.h"
+#include "data/dataset.h"
+#include "ensemble/router.h"
+#include "eval/evaluate.h"
+#include "features/feature_store.h"
+#include "features/features.h"
+#include "lora/lora_weights.h"
+#include "study/study_options.h"
+#include "train/finetune.h"
+
+namespace elrea {
+
+// All a study works on. The pointers must outlive it.
+struct StudyJob {
+  const Decoder* decoder;
+  const Tokenizer* tokenizer;
+  const ChatTemplate* chat;
+  const PackedWeights* packed = nullptr;  // as for Generator
+  Dataset train = {}, validation = {};
+  std::vector<EvalRow> test = {};
+  LoraOptions lora = {};
+  FinetuneOptions base = {}, expert = {};
+  FeatureOptions features = {};
+  ClusterOptions cluster = {};
+  RoutingOptions routing = {};
+  SamplingOptions generation = {};
+  EvalOptions eval = {};
+  StudyOptions study = {};
+  std::filesystem::path directory = {};
+  Json config = {};  // for the record
+};
+
+// A trained adapter, ready for the passes.
+struct StudyAdapter {
+  std::string checksum;  // of its parameters
+  std::filesystem::path folder;
+  double train_s = 0;
+  Adapter adapter;
+  std::unique_ptr<AdapterLayout> layout;
+  std::unique_ptr<LoraWeights> weights;
+};
+
+// Unit features [rows, feat] of the training rows and of the held-out prompts.
+struct StudyFeatures {
+  std::unique_ptr<FeatureStore> train, test;
+};
+
+// Training rows of each cluster.
+std::vector<std::vector<int64_t>> RowGroups(const Clustering& clustering);
+
+// A folder for the artifact that `identity` describes, made when missing, with identity.json for the reader.
+std::filesystem::path ArtifactFolder(const StudyJob& job, const std::string& kind, const Json& identity);
+
+// Single-thread use.
+class Workbench {
+ public:
+  Workbench(const StudyJob& job, int64_t seed) : job_(job), seed_(seed) {}
+
+  const StudyJob& job() const { return job_; }
+  int64_t seed() const { return seed_; }
+
+  const StudyAdapter& Base();
+  // From the start, under the base's options, on all rows with seed seed() + number: another seed's base,
+  // where the study has that seed.
+  const StudyAdapter& AnotherBase(int64_t number);
+  // From the start, under the base's options, on some rows.
+  const StudyAdapter& FromScratch(const std::string& label, const std::vector<int64_t>& rows);
+  // From the base adapter under the experts' options, one per group of rows.
+  std::vector<const StudyAdapter*> Experts(const std::vector<std::vector<int64_t>>& groups);
+
+  // The method's own: gradients of the instructions.
+  const StudyFeatures& Features(const FeatureOptions& options);
+  // Any others: `make` writes the stores of the training rows and of the held-out prompts (both [rows, feat])
+  // into these folders, unless features of this identity are there.
+  const StudyFeatures& OtherFeatures(
+      const Json& identity,
+      const std::function<void(const std::filesystem::path& train, const std::filesystem::path& test)>& make);
+  const Clustering& Clusters(const StudyFeatures& features, const ClusterOptions& options);
+  // A clustering by another algorithm: `label` gives each training row a label >= 0.
+  const Clustering& OtherClusters(const StudyFeatures& features, const Json& algorithm,
+                                  const std::function<std::vector<int64_t>(RowMatrix train)>& label);
+  // Of every held-out row.
+  std::vector<Routing> RouteRows(const StudyFeatures& features, const Clustering& clustering,
+                                 const RoutingOptions& options) const;
+
+  // Seconds of training and feature extraction behind everything asked for since the last call of StartCost.
+  void StartCost() { used_.clear(); }
+  double Cost() const;
+
+ private:
+  const Clustering& KeepClusters(
+      const StudyFeatures& features, const Json& algorithm, const ClusterOptions& recorded,
+      const std::function<Clustering(RowMatrix train, const std::vector<std::string>& sources)>& make);
+  const StudyAdapter& Train(const std::string& label, const Adapter& start, const std::vector<int64_t>& rows,
+                            FinetuneOptions options);
+  Adapter FreshAdapter(int64_t seed) const;
+  std::vector<FeatureCheckpoint> BaseCheckpoints();
+
+  const StudyJob& job_;
+  int64_t seed_;
+  std::map<std::string, StudyAdapter> adapters_;  // by folder name
+  std::map<std::string, StudyFeatures> features_;
+  std::map<std::string, Clustering> clusterings_;
+  std::map<std::string, double> seconds_;  // by folder name
+  std::set<std::string> used_;             // folders asked for
+};
+
+}  // namespace elrea

@@ -1,0 +1,152 @@
+// elrea study on the tiny model: one study serves the cases.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <optional>
+#include <set>
+
+#include "tests/tiny_run.h"
+
+namespace elrea {
+namespace {
+
+class StudyTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    rows_.emplace();
+    WriteFileAtomically(
+        config(), rows_->Yaml() + "study: {seeds: [0, 1], answer_limit: 8, permutation_samples: 200}\n");
+    first_ = Go("study");
+    ASSERT_EQ(first_.exit_code, 0) << first_.err;
+  }
+  static void TearDownTestSuite() { rows_.reset(); }
+
+  static fs::path config() { return rows_->folder() / "study.yaml"; }
+  static fs::path out(const std::string& name) { return rows_->folder() / name; }
+  static ProgramResult Go(const std::string& name, std::vector<std::string> more = {},
+                          const ProgramOptions& options = {}) {
+    std::vector<std::string> arguments = {"study", "--config", config(), "--out", out(name)};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return RunElrea(arguments, options);
+  }
+  static Json Results(const std::string& name) { return ReadJsonFile(out(name) / "results.json"); }
+  static Json Method(const Json& results, const std::string& name) {
+    for (const Json& method : results["methods"]) {
+      if (method["name"] == name) return method;
+    }
+    ADD_FAILURE() << "no method " << name;
+    return Json();
+  }
+  static std::set<std::string> Artifacts(const std::string& name) {
+    std::set<std::string> folders;
+    for (const auto& entry : fs::directory_iterator(out(name) / "artifacts"))
+      folders.insert(entry.path().filename());
+    return folders;
+  }
+
+  static inline std::optional<TinyRun> rows_;
+  static inline ProgramResult first_;
+};
+
+TEST_F(StudyTest, EveryMethodHasFiguresUnderEverySeed) {
+  const Json results = Results("study");
+  EXPECT_GE(results["methods"].size(), 18u);
+  for (const Json& method : results["methods"]) {
+    SCOPED_TRACE(method["name"].get<std::string>());
+    ASSERT_EQ(method["status"], "done") << method.dump();
+    EXPECT_EQ(method["seeds"], Json({0, 1}));
+    EXPECT_EQ(method["exact_match"]["n"], 8);
+    EXPECT_EQ(method["exact_match"]["macro_by_seed"].size(), 2u);
+    EXPECT_EQ(method.contains("response_loss"), method["name"] != "self_consistency");
+    EXPECT_EQ(method.contains("against_base"), method["name"] != "base");
+    if (method.contains("response_loss")) EXPECT_EQ(method["response_loss"]["n"], 20);
+  }
+  EXPECT_EQ(Method(results, "backbone")["cost"]["train_s"], 0.0);
+  EXPECT_GT(Method(results, "ensemble")["cost"]["train_s"].get<double>(),
+            Method(results, "base")["cost"]["train_s"].get<double>());
+}
+
+// The base trained on rows of the same kind: its loss is lower than the backbone's, and the test says so.
+TEST_F(StudyTest, ComparisonsHaveASignAndAPValue) {
+  const Json backbone = Method(Results("study"), "backbone")["against_base"]["response_loss"];
+  EXPECT_GT(backbone["mean"].get<double>(), 0.2);
+  EXPECT_GT(backbone["interval_95"][0].get<double>(), 0);
+  EXPECT_LT(backbone["p"].get<double>(), 0.02);
+}
+
+// `elrea run` with the same options and seed is another way to the same figure.
+TEST_F(StudyTest, TheEnsembleIsThatOfARun) {
+  const ProgramResult run = rows_->Go();
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const Json report = ReadJsonFile(rows_->run() / "eval/report.json");
+  for (const char* name : {"backbone", "base", "ensemble"}) {
+    EXPECT_NEAR(Method(Results("study"), name)["response_loss"]["by_seed"][0].get<double>(),
+                report["methods"][name]["loss_nats_per_token"].get<double>(), 2e-4)
+        << name;
+  }
+}
+
+TEST_F(StudyTest, ASecondCallChangesNothing) {
+  const std::set<std::string> before = Artifacts("study");
+  const Json results = Results("study");
+  const ProgramResult again = Go("study");
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(again.out, first_.out);
+  EXPECT_EQ(Results("study"), results);
+  EXPECT_EQ(Artifacts("study"), before);
+}
+
+// Another routing temperature needs new losses and answers, no training.
+TEST_F(StudyTest, AChangeMakesAgainOnlyWhatDependsOnIt) {
+  const std::set<std::string> before = Artifacts("study");
+  const ProgramResult changed =
+      Go("study", {"--set", "routing.temperature=0.5", "--set", "study.methods=base,ensemble"});
+  ASSERT_EQ(changed.exit_code, 0) << changed.err;
+  int64_t made = 0;
+  for (const std::string& folder : Artifacts("study")) {
+    if (before.contains(folder)) continue;
+    ++made;
+    EXPECT_TRUE(folder.starts_with("answers-") || folder.starts_with("losses-")) << folder;
+  }
+  EXPECT_EQ(made, 4);  // two seeds
+  ASSERT_EQ(Go("study").exit_code, 0);
+}
+
+TEST_F(StudyTest, KilledAtAnyMomentItGoesOnToTheSameFigures) {
+  const std::vector<std::string> some = {"--set", "study.methods=base,ensemble,random_clusters", "--set",
+                                         "study.seeds=0"};
+  ASSERT_EQ(Go("whole", some).exit_code, 0);
+  for (double after_s : {0.4, 0.8, 1.2, 1.6}) Go("killed", some, {.kill_after_s = after_s});
+  const ProgramResult last = Go("killed", some);
+  ASSERT_EQ(last.exit_code, 0) << last.err;
+  EXPECT_EQ(Artifacts("killed"), Artifacts("whole"));
+  for (const char* name : {"base", "ensemble", "random_clusters"}) {
+    const Json whole = Method(Results("whole"), name), killed = Method(Results("killed"), name);
+    EXPECT_EQ(killed["response_loss"], whole["response_loss"]) << name;
+    EXPECT_EQ(killed["exact_match"], whole["exact_match"]) << name;
+  }
+}
+
+TEST_F(StudyTest, AFailingMethodLeavesTheOthersWhole) {
+  const ProgramResult result =
+      Go("failing", {"--set", "study.methods=backbone,base,ensemble,per_dataset", "--set", "study.seeds=0",
+                     "--set", "cluster.birch.num_clusters=1000"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json results = Results("failing");
+  EXPECT_EQ(Method(results, "ensemble")["status"], "failed");
+  EXPECT_NE(Method(results, "ensemble")["reason"].get<std::string>().find("num_clusters"), std::string::npos);
+  EXPECT_EQ(Method(results, "per_dataset")["status"], "done");
+  EXPECT_NE(result.out.find("failed: ensemble"), std::string::npos) << result.out;
+}
+
+TEST_F(StudyTest, FaultsAreFoundBeforeAnythingRuns) {
+  const ProgramResult unknown = Go("bad", {"--set", "study.methods=ensembel"});
+  EXPECT_EQ(unknown.exit_code, 2);
+  EXPECT_NE(ErrorLine(unknown).find("did you mean ensemble?"), std::string::npos) << unknown.err;
+  EXPECT_EQ(Go("bad", {"--set", "study.seeds=[]"}).exit_code, 2);
+  EXPECT_EQ(RunElrea({"study", "--config", config()}).exit_code, 2);
+  EXPECT_EQ(RunElrea({"study", "--list"}).out.find("error"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace elrea
