@@ -28,11 +28,15 @@ std::string DatasetLines(const Dataset& dataset) {
 
 // Held-out rows stay as they were written, with their source spelt out: which of their fields matter is the
 // business of the evaluation.
-std::string TestLines(const std::vector<std::string>& files, DataLedger& ledger) {
+std::string TestLines(const std::vector<std::string>& files, const ColumnMap& columns, DataLedger& ledger) {
   std::string lines;
   for (const std::string& file : files) {
-    ReadEvalRecords(file, {.need_answer = true});  // refuses a file without usable rows
-    ForEachRow(file, [&](int64_t number, std::string_view text) {
+    // Refuses a file without usable rows.
+    ReadEvalRecords(file, {.need_answer = true, .columns = columns});
+    const auto malformed = [&](int64_t number, const std::string& why) {
+      ledger.Count(DataFileStem(file), RowFate::kMalformed, file, number, why);
+    };
+    const auto keep = [&](int64_t number, std::string_view text) {
       auto parsed = ParseEvalRow(text, file, number);
       if (auto* fault = std::get_if<RowFault>(&parsed)) {
         ledger.Count(fault->source, fault->fate, file, number, fault->why);
@@ -46,7 +50,8 @@ std::string TestLines(const std::vector<std::string>& files, DataLedger& ledger)
       Json row = ParseJson(text, fmt::format("{}:{}", file, number));
       row["source"] = record.source;
       lines += JsonLine(row) + "\n";
-    });
+    };
+    ForEachDataRow(file, columns, {keep, malformed});
   }
   return lines;
 }
@@ -78,7 +83,7 @@ void MakeData(const Run& run) {
   }
   if (!options.test_files.empty()) {
     DataLedger ledger;
-    const std::string lines = TestLines(options.test_files, ledger);
+    const std::string lines = TestLines(options.test_files, ParseColumns(options.train.columns), ledger);
     WriteSplit(run, "test", lines, ledger, manifest);
   }
   WriteJsonFile(run.paths.ledger(), manifest);
@@ -100,6 +105,7 @@ bool CheckSplit(const Run& run, const Json& manifest, const char* split) {
 Dataset LoadSplit(const Run& run, const char* split) {
   DatasetOptions options = OptionsFor(run, {run.paths.rows(split).string()});
   options.drop_duplicates = false;  // done already
+  options.columns.clear();          // likewise
   return LoadDataset(options, *run.backbone.tokenizer, *run.backbone.chat);
 }
 

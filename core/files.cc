@@ -14,12 +14,14 @@
 #include <cstring>
 #include <utility>
 
+#include "core/decompressor.h"
 #include "core/error.h"
 
 namespace elrea {
 namespace {
 
 constexpr size_t kBufferBytes = size_t{1} << 20;
+constexpr size_t kMaxLineBytes = size_t{1} << 26;  // far above any row of text
 
 const char* Remedy(int error_number) {
   switch (error_number) {
@@ -262,14 +264,8 @@ void ForEachLine(const fs::path& path, const std::function<void(int64_t, std::st
     }
     line(++number, text);
   };
-  std::string chunk(kBufferBytes, '\0');
-  std::string partial;  // the beginning of a line that runs over the end of a chunk
-  for (;;) {
-    const size_t count = ReadSome(file.get(), chunk.data(), chunk.size(), path);
-    if (count == 0) {
-      break;
-    }
-    std::string_view rest(chunk.data(), count);
+  std::string partial;  // the beginning of a line that runs over the end of a piece
+  const auto cut = [&](std::string_view rest) {
     for (size_t end; (end = rest.find('\n')) != std::string_view::npos; rest.remove_prefix(end + 1)) {
       if (partial.empty()) {
         emit(rest.substr(0, end));
@@ -279,8 +275,18 @@ void ForEachLine(const fs::path& path, const std::function<void(int64_t, std::st
         partial.clear();
       }
     }
+    if (partial.size() + rest.size() > kMaxLineBytes) {
+      throw Error(ErrorKind::kInvalidInput, fmt::format("{}: line {} is longer than {} bytes; is it text?",
+                                                        path.string(), number + 1, kMaxLineBytes));
+    }
     partial.append(rest);
+  };
+  Decompressor decompressor(path.string());
+  std::string chunk(kBufferBytes, '\0');
+  while (const size_t count = ReadSome(file.get(), chunk.data(), chunk.size(), path)) {
+    decompressor.Push(std::string_view(chunk.data(), count), cut);
   }
+  decompressor.End();
   if (!partial.empty()) {
     emit(partial);
   }

@@ -65,7 +65,8 @@ class MappedFile {
 };
 
 // Calls `line(number, text)` for every line, 1-based, without its "\n" or "\r\n"; an empty last line is not a
-// line.
+// line. A file that begins as gzip or zstd files do is decompressed on the way. kCorrupt for damaged compression,
+// kInvalidInput for a line over 64 MiB.
 void ForEachLine(const fs::path& path,
                  const std::function<void(int64_t number, std::string_view text)>& line);
 

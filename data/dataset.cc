@@ -54,10 +54,14 @@ void CheckMalformed(const std::string& file, int64_t num_rows, int64_t num_malfo
 // All usable records of the files; the others go to the ledger.
 std::vector<ExampleRecord> ReadRecords(const DatasetOptions& options, DataLedger& ledger) {
   std::vector<ExampleRecord> records;
+  const ColumnMap columns = ParseColumns(options.columns);
   DuplicateFinder duplicates;
   for (const std::string& file : options.files) {
     const int64_t malformed_before = ledger.Total(RowFate::kMalformed);
-    const int64_t num_rows = ForEachRow(file, [&](int64_t number, std::string_view text) {
+    const auto malformed = [&](int64_t number, const std::string& why) {
+      ledger.Count(DataFileStem(file), RowFate::kMalformed, file, number, why);
+    };
+    const auto row = [&](int64_t number, std::string_view text) {
       auto parsed = ParseExampleRow(text, file, number);
       if (auto* fault = std::get_if<RowFault>(&parsed)) {
         ledger.Count(fault->source, fault->fate, file, number, fault->why);
@@ -72,7 +76,8 @@ std::vector<ExampleRecord> ReadRecords(const DatasetOptions& options, DataLedger
         }
       }
       records.push_back(std::move(record));
-    });
+    };
+    const int64_t num_rows = ForEachDataRow(file, columns, {row, malformed});
     CheckMalformed(file, num_rows, ledger.Total(RowFate::kMalformed) - malformed_before,
                    options.max_malformed_fraction, ledger);
   }

@@ -23,6 +23,7 @@ struct TokenRow {
 
 struct DatasetOptions {
   std::vector<std::string> files;
+  std::vector<std::string> columns = {};
   std::string chat_template = "auto";
   int64_t max_tokens = 2048;
   bool drop_duplicates = true;
@@ -32,7 +33,11 @@ struct DatasetOptions {
 template <typename Visitor>
 void VisitOptions(DatasetOptions& o, Visitor& v) {
   v.Field("files", o.files,
-          "training files, JSONL: {instruction,input,output} or {messages}, optional source");
+          "training files: JSONL, CSV or TSV, also gzip or zstd; {instruction,input,output}, {messages} or "
+          "{conversations}, optional source");
+  v.Field(
+      "columns", o.columns,
+      "other names of columns: instruction=question, output=answer; also input, answer, source, messages");
   v.Field("chat_template", o.chat_template, "auto, or the family's name");
   v.Field("max_tokens", o.max_tokens, "longer rows are left out and counted", AtLeast(2));
   v.Field("drop_duplicates", o.drop_duplicates, "keep only the first of equal (instruction, response) rows");

@@ -65,24 +65,93 @@ Json ParseObject(std::string_view line) {
   return row;
 }
 
-std::vector<ChatMessage> ParseMessages(const Json& messages) {
+// A message's content: a string, or OpenAI's list of parts, of which only text can be learnt.
+std::string ContentOf(const Json& content, const std::string& name) {
+  if (!content.is_array()) return AsString(content, name);
+  std::string text;
+  for (const Json& part : content) {
+    const Json* type = part.is_object() ? Find(part, "type") : nullptr;
+    const Json* words = part.is_object() ? Find(part, "text") : nullptr;
+    if (type == nullptr || *type != "text" || words == nullptr) {
+      Malformed(name + " has a part that is not {\"type\": \"text\", \"text\"}");
+    }
+    text += AsString(*words, name + ".text");
+  }
+  return text;
+}
+
+// The keys of one message, and the names of its roles.
+struct MessageShape {
+  const char* list;
+  const char* role;
+  const char* content;
+};
+constexpr MessageShape kOpenAi = {"messages", "role", "content"},
+                       kShareGpt = {"conversations", "from", "value"};
+
+std::string RoleOf(const std::string& role, const std::string& name) {
+  if (role == "system" || role == "user" || role == "assistant") return role;
+  if (role == "human" || role == "prompter") return "user";
+  if (role == "gpt" || role == "chatgpt" || role == "bot" || role == "model") return "assistant";
+  Malformed(name + " is " + Quoted(role) + ", expected system, user or assistant");
+}
+
+std::vector<ChatMessage> ParseMessages(const Json& messages, const MessageShape& shape) {
   if (!messages.is_array()) {
-    Malformed(std::string("'messages' is ") + messages.type_name() + ", expected an array");
+    Malformed(Quoted(shape.list) + " is " + messages.type_name() + ", expected an array");
   }
   std::vector<ChatMessage> parsed;
   for (const Json& message : messages) {
-    const std::string name = "messages[" + std::to_string(parsed.size()) + "]";
+    const std::string name = std::string(shape.list) + "[" + std::to_string(parsed.size()) + "]";
     if (!message.is_object()) Malformed(name + " is " + message.type_name() + ", expected an object");
-    const Json* role = Find(message, "role");
-    const Json* content = Find(message, "content");
-    if (role == nullptr || content == nullptr) Malformed(name + " lacks 'role' or 'content'");
-    parsed.push_back({AsString(*role, name + ".role"), AsString(*content, name + ".content")});
-    const std::string& who = parsed.back().role;
-    if (who != "system" && who != "user" && who != "assistant") {
-      Malformed(name + ".role is " + Quoted(who) + ", expected system, user or assistant");
+    const Json* role = Find(message, shape.role);
+    const Json* content = Find(message, shape.content);
+    if (role == nullptr || content == nullptr) {
+      Malformed(name + " lacks " + Quoted(shape.role) + " or " + Quoted(shape.content));
     }
+    const std::string role_name = name + "." + shape.role;
+    parsed.push_back(
+        {RoleOf(AsString(*role, role_name), role_name), ContentOf(*content, name + "." + shape.content)});
   }
   return parsed;
+}
+
+// The reply that people ranked best (0 is best; unranked ones last), of replies that were not deleted.
+const Json* BestReply(const Json& message) {
+  const Json* replies = Find(message, "replies");
+  if (replies == nullptr || !replies->is_array()) return nullptr;
+  const Json* best = nullptr;
+  int64_t best_rank = 0;
+  for (const Json& reply : *replies) {
+    if (!reply.is_object() || (Find(reply, "deleted") != nullptr && reply["deleted"] == true)) continue;
+    const Json* given = Find(reply, "rank");
+    const int64_t rank = given != nullptr && given->is_number_integer() ? given->get<int64_t>() : INT64_MAX;
+    if (best == nullptr || rank < best_rank) best = &reply, best_rank = rank;
+  }
+  return best;
+}
+
+// OASST's tree of messages: the way down along the best replies.
+std::vector<ChatMessage> ParseTree(const Json& root) {
+  std::vector<ChatMessage> messages;
+  for (const Json* message = &root; message != nullptr; message = BestReply(*message)) {
+    const std::string name = messages.empty() ? "prompt" : "reply " + std::to_string(messages.size());
+    const Json *role = Find(*message, "role"), *text = Find(*message, "text");
+    if (role == nullptr || text == nullptr) Malformed(name + " lacks 'role' or 'text'");
+    messages.push_back(
+        {RoleOf(AsString(*role, name + ".role"), name + ".role"), AsString(*text, name + ".text")});
+  }
+  return messages;
+}
+
+// The row's conversation, in whichever of the shapes; nothing for a row of one instruction.
+std::optional<std::vector<ChatMessage>> Conversation(const Json& row) {
+  for (const MessageShape& shape : {kOpenAi, kShareGpt}) {
+    if (const Json* messages = Find(row, shape.list)) return ParseMessages(*messages, shape);
+  }
+  const Json* prompt = Find(row, "prompt");
+  if (prompt != nullptr && prompt->is_object()) return ParseTree(*prompt);
+  return std::nullopt;
 }
 
 // {"instruction" | "prompt", "input" | "context"} as one user message.
@@ -104,10 +173,10 @@ void CheckPrompt(const std::vector<ChatMessage>& prompt) {
 
 ExampleRecord ExampleOf(const Json& row) {
   ExampleRecord record;
-  if (const Json* messages = Find(row, "messages")) {
-    record.prompt = ParseMessages(*messages);
+  if (auto messages = Conversation(row)) {
+    record.prompt = *std::move(messages);
     while (!record.prompt.empty() && record.prompt.back().role != "assistant") record.prompt.pop_back();
-    if (record.prompt.empty()) Malformed("'messages' has no assistant message to learn");
+    if (record.prompt.empty()) Malformed("the conversation has no assistant message to learn");
     record.response = record.prompt.back().content;
     record.prompt.pop_back();
   } else {
@@ -124,8 +193,8 @@ ExampleRecord ExampleOf(const Json& row) {
 EvalRecord PromptOf(const Json& row) {
   EvalRecord record;
   std::optional<std::string> response;
-  if (const Json* messages = Find(row, "messages")) {
-    record.messages = ParseMessages(*messages);
+  if (auto messages = Conversation(row)) {
+    record.messages = *std::move(messages);
     if (!record.messages.empty() && record.messages.back().role == "assistant") {
       response = record.messages.back().content;
       record.messages.pop_back();
@@ -144,7 +213,7 @@ EvalRecord PromptOf(const Json& row) {
 template <typename Record>
 std::variant<Record, RowFault> ParseRow(std::string_view line, const std::string& file, int64_t number,
                                         Record (*parse)(const Json&)) {
-  std::string source = fs::path(file).stem().string();
+  std::string source = DataFileStem(file);
   try {
     Json row = ParseObject(line);
     auto named = FirstString(row, {"source"});
@@ -187,14 +256,18 @@ void ThrowUnusableFile(const fs::path& path, const DataLedger& ledger, const std
   std::string message = path.string() + ": " + complaint + " (" + ledger.Summary() + ")";
   std::string first = ledger.FirstCulprits(RowFate::kMalformed, 3);
   if (!first.empty()) message += "; first malformed: " + first;
-  message += R"(. Expected one JSON object a line: {"instruction", "output"} or {"messages"})";
+  message +=
+      R"(. Expected rows of {"instruction", "output"}, {"messages"} or {"conversations"}; other names of columns are told with data.columns)";
   throw Error(ErrorKind::kInvalidInput, message);
 }
 
 EvalFile ReadEvalRecords(const fs::path& path, const EvalReadOptions& options) {
   EvalFile result;
   const std::string file = path.string();
-  int64_t num_rows = ForEachRow(path, [&](int64_t number, std::string_view text) {
+  const auto malformed = [&](int64_t number, const std::string& why) {
+    result.ledger.Count(DataFileStem(path), RowFate::kMalformed, file, number, why);
+  };
+  const auto row = [&](int64_t number, std::string_view text) {
     if (options.limit > 0 && static_cast<int64_t>(result.records.size()) >= options.limit) return;
     auto parsed = ParseEvalRow(text, file, number);
     if (auto* fault = std::get_if<RowFault>(&parsed)) {
@@ -208,7 +281,8 @@ EvalFile ReadEvalRecords(const fs::path& path, const EvalReadOptions& options) {
     }
     result.ledger.Count(record.source, RowFate::kKept, file, number);
     result.records.push_back(std::move(record));
-  });
+  };
+  const int64_t num_rows = ForEachDataRow(path, options.columns, {row, malformed});
   if (num_rows == 0)
     throw Error(ErrorKind::kInvalidInput, file + " is empty: expected one JSON object a line");
   if (result.records.empty()) ThrowUnusableFile(path, result.ledger, "no usable row");

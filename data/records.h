@@ -3,7 +3,8 @@
 // Shapes of a line, all with an optional "source":
 //   {"instruction" | "prompt": P, "input" | "context": I, "output" | "response" | "answer": R}
 //       the prompt is P, or P + "\n\n" + I; of several response keys the first in this order counts
-//   {"messages": [{"role", "content"}, ...]}
+//   {"messages": [{"role", "content"}, ...]}, {"conversations": [{"from", "value"}, ...]} (ShareGPT), or
+//   {"prompt": {"role", "text", "replies": [...]}} (a tree of OASST, along its best-ranked replies)
 //       training: the last assistant message is the response, what is before it the prompt, what is after it
 //       unused; prompts to answer: all messages, without the last one when that is the assistant's
 // Keys that are null count as absent, other keys are ignored. Tokens are not made here.
@@ -20,6 +21,7 @@
 #include "core/files.h"
 #include "data/chat_template.h"
 #include "data/ledger.h"
+#include "data/row_files.h"
 
 namespace elrea {
 
@@ -63,6 +65,7 @@ struct EvalFile {
 struct EvalReadOptions {
   bool need_answer = false;  // a row without a gold answer is malformed
   int64_t limit = 0;         // records read at most; 0: all
+  ColumnMap columns = {};
 };
 
 // Reads a file of prompts in order. Bad lines are counted in the ledger; kInvalidInput, naming the file and

@@ -70,10 +70,15 @@ TEST(ParseExampleRow, FaultsSayWhatIsWrong) {
       {R"({"messages": "x"})", "'messages' is string, expected an array"},
       {R"({"messages": ["x"]})", "messages[0] is string"},
       {R"({"messages": [{"role": "user"}]})", "messages[0] lacks"},
-      {R"({"messages": [{"role": "user", "content": ["x"]}]})", "messages[0].content is array"},
-      {R"({"messages": [{"role": "human", "content": "x"}]})", "'human', expected system, user or assistant"},
+      {R"({"messages": [{"role": "user", "content": ["x"]}]})", "messages[0].content has a part"},
+      {R"({"messages": [{"role": "wizard", "content": "x"}]})",
+       "'wizard', expected system, user or assistant"},
       {R"({"messages": [{"role": "user", "content": "x"}]})", "no assistant message"},
       {R"({"messages": []})", "no assistant message"},
+      {R"({"conversations": {}})", "'conversations' is object, expected an array"},
+      {R"({"conversations": [{"from": "human"}]})", "conversations[0] lacks 'from' or 'value'"},
+      {R"({"prompt": {"text": "x"}})", "prompt lacks 'role' or 'text'"},
+      {R"({"prompt": {"role": "prompter", "text": "x", "replies": 3}})", "no assistant message"},
       {"{\"instruction\": \"\xff\xfe\", \"output\": \"x\"}", "not valid UTF-8"},
       {R"({"instruction": "\ud800", "output": "x"})", "not valid JSON"},
       {std::string(500, '['), "nested deeper"},
@@ -166,6 +171,35 @@ TEST(ReadEvalRecords, UnusableFilesAreErrorsThatNameThem) {
        {"bad.jsonl", "2 rows: 0 kept, 1 empty_instruction, 1 malformed", "bad.jsonl:1", "'prompt'"}) {
     EXPECT_NE(bad.find(part), std::string::npos) << part << ": " << bad;
   }
+}
+
+TEST(ParseExampleRow, OtherShapesOfConversations) {
+  const ExampleRecord shared = Example(
+      R"({"id": "1", "conversations": [{"from": "system", "value": "s"}, {"from": "human", "value": "q"},)"
+      R"( {"from": "gpt", "value": "a"}, {"from": "human", "value": "unused"}]})");
+  ASSERT_EQ(shared.prompt.size(), 2u);
+  EXPECT_EQ(shared.prompt[1].role, "user");
+  EXPECT_EQ(shared.prompt[1].content, "q");
+  EXPECT_EQ(shared.response, "a");
+  const ExampleRecord parts = Example(
+      R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},)"
+      R"( {"role": "assistant", "content": "c"}]})");
+  EXPECT_EQ(parts.prompt[0].content, "ab");
+}
+
+TEST(ParseExampleRow, TreesGoAlongTheirBestReplies) {
+  const ExampleRecord tree =
+      Example(R"({"message_tree_id": "t", "prompt": {"role": "prompter", "text": "q", "replies": [)"
+              R"({"role": "assistant", "text": "gone", "rank": 0, "deleted": true, "replies": []},)"
+              R"({"role": "assistant", "text": "worse", "rank": 2, "replies": []},)"
+              R"({"role": "assistant", "text": "better", "rank": 1, "replies": [)"
+              R"({"role": "prompter", "text": "and?", "rank": null, "replies": [)"
+              R"({"role": "assistant", "text": "so", "rank": null, "replies": []}]}]}]}})");
+  ASSERT_EQ(tree.prompt.size(), 3u);
+  EXPECT_EQ(tree.prompt[1].role, "assistant");
+  EXPECT_EQ(tree.prompt[1].content, "better");
+  EXPECT_EQ(tree.prompt[2].content, "and?");
+  EXPECT_EQ(tree.response, "so");
 }
 
 }  // namespace

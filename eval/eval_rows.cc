@@ -12,10 +12,11 @@ namespace {
 // Line number -> response, for the rows that have one.
 std::unordered_map<int64_t, std::string> ReadResponses(const std::string& file) {
   std::unordered_map<int64_t, std::string> responses;
-  ForEachRow(file, [&](int64_t number, std::string_view text) {
+  const auto keep = [&](int64_t number, std::string_view text) {
     auto parsed = ParseExampleRow(text, file, number);
     if (auto* record = std::get_if<ExampleRecord>(&parsed)) responses[number] = std::move(record->response);
-  });
+  };
+  ForEachDataRow(file, {}, {keep, [](int64_t, const std::string&) {}});  // faults are counted by others
   return responses;
 }
 
@@ -31,7 +32,8 @@ void KeepEvenly(std::vector<T>& items, int64_t limit) {
 
 }  // namespace
 
-std::vector<EvalRow> LoadEvalRows(const std::vector<std::string>& files, int64_t limit, const ChatTemplate& chat) {
+std::vector<EvalRow> LoadEvalRows(const std::vector<std::string>& files, int64_t limit,
+                                  const ChatTemplate& chat) {
   if (files.empty()) {
     throw Error(ErrorKind::kInvalidInput, "no evaluation files: give --input, or set data.test_files");
   }
@@ -46,8 +48,8 @@ std::vector<EvalRow> LoadEvalRows(const std::vector<std::string>& files, int64_t
     for (EvalRecord& record : read.records) {
       const auto response = responses.find(record.line);
       const std::string& reference = response != responses.end() ? response->second : *record.answer;
-      rows.push_back({chat.EncodePrompt(record.messages), chat.EncodeResponse(reference),
-                      *record.answer, record.source});
+      rows.push_back({chat.EncodePrompt(record.messages), chat.EncodeResponse(reference), *record.answer,
+                      record.source});
     }
   }
   KeepEvenly(rows, limit);

@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 packages=(g++ cmake ninja-build ccache pkg-config python3 python3-venv python3-dev clang-format
           nlohmann-json3-dev libyaml-cpp-dev libfmt-dev libspdlog-dev libcli11-dev
           libboost-dev prometheus-cpp-dev
-          libgtest-dev libpcre2-dev libutf8proc-dev libxxhash-dev)
+          libgtest-dev libpcre2-dev libutf8proc-dev libxxhash-dev zlib1g-dev libzstd-dev)
 python="${1:-build/venv/bin/python}"
 venv=build/venv
 requirements=tools/requirements.txt
