@@ -52,17 +52,22 @@ Backbone LoadBackbone(const BackboneOptions& options, const std::string& chat_te
   const fs::path path = ResolveModel(options.path);
   const torch::Device device = ResolveDevice(options.device);
   const std::string dtype = ResolveDtype(options.dtype);
+  const WeightStorage storage = ParseWeightStorage(options.quantize);
+  if (storage != WeightStorage::kDense && !device.is_cpu()) {
+    throw Error(ErrorKind::kInvalidInput,
+                "model.quantize works on the CPU only; set model.quantize=none or model.device=cpu");
+  }
   return WithContext("loading the model", [&] {
     Backbone backbone;
     backbone.tokenizer = Tokenizer::Load(path);
     backbone.chat = std::make_unique<ChatTemplate>(ChatTemplate::For(*backbone.tokenizer, chat_template));
-    ModelWeights weights = LoadModelWeights(path, dtype == "f32" ? torch::kFloat : torch::kBFloat16);
+    ModelWeights weights = LoadModelWeights(path, dtype == "f32" ? torch::kFloat : torch::kBFloat16, storage);
     CheckVocabulary(*backbone.tokenizer, weights.config, path.string());
     MoveTo(weights, device);
     backbone.decoder = std::make_unique<Decoder>(std::move(weights));
-    LogInfo("model", "loaded {} family={} layers={} dtype={} chat_template={}", path.string(),
-            backbone.decoder->config().family, backbone.decoder->config().layers, dtype,
-            backbone.chat->name());
+    LogInfo("model", "loaded {} family={} layers={} dtype={} quantize={} chat_template={} weights={}", path.string(),
+            backbone.decoder->config().family, backbone.decoder->config().layers, dtype, options.quantize,
+            backbone.chat->name(), FormatBytes(static_cast<uint64_t>(CountBytes(backbone.decoder->weights()))));
     return backbone;
   });
 }
@@ -70,9 +75,11 @@ Backbone LoadBackbone(const BackboneOptions& options, const std::string& chat_te
 std::unique_ptr<PackedWeights> LoadDecodeWeights(const BackboneOptions& options, const Decoder& decoder) {
   const std::string& wanted = options.decode_weights;
   if (wanted == "dense" || (wanted == "auto" && decoder.dtype() != torch::kBFloat16)) return nullptr;
-  std::string why_not = "the model's heads or ffn are not in whole blocks of 32, or it is not on the CPU";
+  const bool file_values = options.quantize == "none" || options.quantize == "keep";
+  std::string why_not = file_values ? "the model's heads or ffn are not in whole blocks of 32, or it is not on the CPU"
+                                    : "model.quantize=" + options.quantize + " has changed the file's weights";
   std::unique_ptr<PackedWeights> packed;
-  if (DecodeEngine::Serves(decoder)) {
+  if (file_values && DecodeEngine::Serves(decoder)) {
     packed = WithContext("packing the weights",
                          [&] { return LoadPackedWeights(ResolveModel(options.path), why_not); });
   }

@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "core/text.h"
 #include "model/fetch.h"
+#include "model/quantize_checkpoint.h"
 
 namespace elrea {
 namespace {
@@ -30,7 +31,7 @@ void AddFetch(CLI::App& model, Invocation& invocation) {
 void PrintInfo(const std::string& model, bool as_json) {
   const fs::path path = ResolveModel(model);
   const auto tokenizer = Tokenizer::Load(path);
-  const ModelWeights weights = LoadModelWeights(path, torch::kBFloat16);
+  const ModelWeights weights = LoadModelWeights(path, torch::kBFloat16, WeightStorage::kKeep);
   std::string chat = "unknown";
   try {
     chat = ChatTemplate::For(*tokenizer, "auto").name();
@@ -39,6 +40,8 @@ void PrintInfo(const std::string& model, bool as_json) {
   Json info = {{"path", path.string()},
                {"fingerprint", weights.fingerprint},
                {"parameters", CountParameters(weights)},
+               {"bytes_kept", CountBytes(weights)},
+               {"bytes_bf16", 2 * CountParameters(weights)},
                {"tokenizer", tokenizer->fingerprint()},
                {"vocabulary", tokenizer->vocab_size()},
                {"chat_template", chat}};
@@ -71,6 +74,27 @@ void AddInfo(CLI::App& model, Invocation& invocation) {
       [&invocation, flags] { invocation.action = [flags] { PrintInfo(flags->model, flags->json); }; });
 }
 
+void AddQuantize(CLI::App& model, Invocation& invocation) {
+  struct Flags {
+    std::string model, output, to = "nf4_double";
+  };
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command = model.add_subcommand(
+      "quantize", "write a Hugging Face directory with quantised layers, as bitsandbytes saves them");
+  command->add_option("MODEL", flags->model, "a Hugging Face directory")->required();
+  command->add_option("--to", flags->to, "nf4: 4 bits and a scale for 64 weights; nf4_double: the scales quantised too; "
+                                         "int8: 8 bits and a scale for a row")
+      ->check(CLI::IsMember({"nf4", "nf4_double", "int8"}))
+      ->capture_default_str();
+  command->add_option("--output", flags->output, "the folder to write")->required()->type_name("DIR");
+  command->callback([&invocation, flags] {
+    invocation.action = [flags] {
+      QuantizeCheckpoint(ResolveModel(flags->model), flags->output, ParseWeightStorage(flags->to));
+      std::printf("%s\n", flags->output.c_str());
+    };
+  });
+}
+
 void AddDump(CLI::App& model, Invocation& invocation) {
   struct Flags {
     std::string model, output, dtype = "f32";
@@ -95,10 +119,11 @@ void AddDump(CLI::App& model, Invocation& invocation) {
 }  // namespace
 
 void AddModelCommand(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("model", "fetch a model, describe one, or dump its tensors");
+  CLI::App* command = app.add_subcommand("model", "fetch a model, describe one, quantise one, or dump its tensors");
   command->require_subcommand(1);
   AddFetch(*command, invocation);
   AddInfo(*command, invocation);
+  AddQuantize(*command, invocation);
   AddDump(*command, invocation);
 }
 

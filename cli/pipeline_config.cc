@@ -9,12 +9,12 @@ namespace elrea {
 namespace {
 
 // Options that may change between sessions of one run: they leave every earlier artifact valid, or are
-// compared by content (the backbone and the data by their checksums) rather than by name.
+// compared by content (the backbone, also as it is quantised, and the data by their checksums) rather than by name.
 bool MayChange(const std::string& path) {
   for (const char* section : {"routing.", "generation.", "eval."}) {
     if (path.starts_with(section)) return true;
   }
-  for (const char* field : {"model.path", "model.dtype", "model.decode_weights", "data.files",
+  for (const char* field : {"model.path", "model.dtype", "model.quantize", "model.decode_weights", "data.files",
                             "data.validation_files", "data.test_files", "finetune.checkpoint_every_s",
                             "features.more_projection_dims"}) {
     if (path == field) return true;

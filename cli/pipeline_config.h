@@ -19,6 +19,7 @@ struct BackboneOptions {
   std::string path;
   std::string dtype = "auto";
   std::string device = "cpu";
+  std::string quantize = "none";
   std::string decode_weights = "auto";
 };
 template <typename Visitor>
@@ -29,6 +30,11 @@ void VisitOptions(BackboneOptions& o, Visitor& v) {
           "of the matrices; auto: bf16 where the processor multiplies it natively, else f32",
           OneOf({"auto", "f32", "bf16"}));
   v.Field("device", o.device, "where it runs", OneOf({"cpu", "cuda"}));
+  v.Field("quantize", o.quantize,
+          "how the layers' frozen matrices are held (QLoRA); none: in dtype; keep: in the file's own codes (GGUF blocks, "
+          "bitsandbytes), the same results in less memory; nf4, nf4_double, int8: quantised while loading as bitsandbytes "
+          "does",
+          OneOf({"none", "keep", "nf4", "nf4_double", "int8"}));
   v.Field("decode_weights", o.decode_weights,
           "what tokens are decoded with; packed: a second copy of a GGUF file's weights in their own codes, "
           "faster and "

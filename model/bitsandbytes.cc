@@ -1,15 +1,14 @@
 #include "model/bitsandbytes.h"
 
-#include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
-#include <cmath>
+#include <algorithm>
 #include <cstring>
 #include <limits>
 
 #include "core/error.h"
 #include "core/json.h"
+#include "model/bitsandbytes_codes.h"
 
 namespace elrea {
 
@@ -117,38 +116,28 @@ BitsAndBytesMatrix FindEightBits(const Tensors& tensors, const std::string& name
   return matrix;
 }
 
-std::vector<float> AbsMax(const Tensors& tensors, const std::string& name, const FourBitState& state) {
-  const TensorView& stored = tensors.at(name + ".absmax");
-  if (state.nested_block == 0) return Floats(stored);
-  const Tensor map = torch::tensor(Floats(tensors.at(name + ".nested_quant_map")));
-  const Tensor scales = torch::tensor(Floats(tensors.at(name + ".nested_absmax")));
-  const Tensor codes = torch::from_blob(const_cast<std::byte*>(stored.bytes.data()), {state.num_blocks()}, torch::kByte);
-  const Tensor scale = scales.repeat_interleave(state.nested_block).narrow(0, 0, state.num_blocks());
-  // Two operations: a compiler may make one of them, rounded once, which is not what bitsandbytes computes.
-  const Tensor values = map.index_select(0, codes.to(torch::kInt)).mul_(scale).add_(state.offset);
-  return {values.data_ptr<float>(), values.data_ptr<float>() + values.numel()};
+// A copy of a tensor's bytes.
+Tensor Copy(const TensorView& view, torch::Dtype dtype) {
+  const auto count = static_cast<int64_t>(view.bytes.size() / DTypeBytes(view.dtype));
+  Tensor copy = torch::empty({count}, torch::dtype(dtype));
+  std::memcpy(copy.data_ptr(), view.bytes.data(), view.bytes.size());
+  return copy;
 }
 
-Tensor DequantizeFourBits(const Tensors& tensors, const std::string& name, const FourBitState& state) {
-  const std::vector<float> map = Floats(tensors.at(name + ".quant_map")), absmax = AbsMax(tensors, name, state);
-  Tensor result = torch::empty(state.shape, torch::kFloat);
-  auto* values = result.data_ptr<float>();
-  const std::byte* codes = tensors.at(name).bytes.data();
-  at::parallel_for(0, state.elements, 1 << 16, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const auto byte = static_cast<unsigned>(codes[i / 2]);
-      values[i] = map[i % 2 == 0 ? byte >> 4 : byte & 15] * absmax[static_cast<size_t>(i / state.block)];
-    }
-  });
-  return result;
-}
-
-Tensor DequantizeEightBits(const Tensors& tensors, const std::string& name) {
-  const TensorView& codes = tensors.at(name);
-  const std::vector<float> scales = Floats(tensors.at(Beside(name, "SCB")));
-  const Tensor q = torch::from_blob(const_cast<std::byte*>(codes.bytes.data()), codes.shape, torch::kChar);
-  const Tensor scale = torch::tensor(scales, torch::kFloat).unsqueeze(1);
-  return q.to(torch::kFloat).mul_(scale).mul_(1.0f / 127.0f);
+std::shared_ptr<const MatrixCodes> ReadFourBits(const Tensors& tensors, const std::string& name,
+                                                const FourBitState& state) {
+  FourBitParts parts;
+  parts.block = state.block;
+  parts.nested_block = state.nested_block;
+  std::ranges::copy(Floats(tensors.at(name + ".quant_map")), parts.map.begin());
+  parts.codes = Copy(tensors.at(name), torch::kByte);
+  parts.absmax = Copy(tensors.at(name + ".absmax"), state.nested_block > 0 ? torch::kByte : torch::kFloat);
+  if (state.nested_block > 0) {
+    parts.nested_map = Copy(tensors.at(name + ".nested_quant_map"), torch::kFloat);
+    parts.nested_absmax = Copy(tensors.at(name + ".nested_absmax"), torch::kFloat);
+    parts.offset = static_cast<float>(state.offset);
+  }
+  return std::make_shared<const FourBitCodes>(state.shape[0], state.shape[1], std::move(parts));
 }
 
 }  // namespace
@@ -167,10 +156,11 @@ std::map<std::string, BitsAndBytesMatrix> FindBitsAndBytes(const Tensors& tensor
   return found;
 }
 
-Tensor DequantizeBitsAndBytes(const Tensors& tensors, const std::string& name, const BitsAndBytesMatrix& matrix,
-                              const std::string& origin) {
-  if (matrix.bits == 8) return DequantizeEightBits(tensors, name);
-  return DequantizeFourBits(tensors, name, ReadState(tensors, StateName(tensors, name), origin));
+std::shared_ptr<const MatrixCodes> ReadBitsAndBytes(const Tensors& tensors, const std::string& name,
+                                                    const BitsAndBytesMatrix& matrix, const std::string& origin) {
+  if (matrix.bits == 4) return ReadFourBits(tensors, name, ReadState(tensors, StateName(tensors, name), origin));
+  return std::make_shared<const EightBitCodes>(Copy(tensors.at(name), torch::kChar).view(matrix.shape),
+                                               Copy(tensors.at(Beside(name, "SCB")), torch::kFloat));
 }
 
 }  // namespace elrea

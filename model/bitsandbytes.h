@@ -1,4 +1,4 @@
-// Matrices as bitsandbytes stores them in a Hugging Face checkpoint, dequantised bit for bit as it does itself.
+// Matrices as bitsandbytes stores them in a Hugging Face checkpoint; their values are bit for bit its own.
 //
 //   4 bits (nf4, fp4)   X.weight [n / 2, 1] U8: two codes a byte, the first in the high half; X.weight.quant_map [16] F32;
 //                       X.weight.absmax [n / blocksize] F32, or U8 when quantised again: then nested_quant_map [256] and
@@ -8,13 +8,13 @@
 // Source: bitsandbytes' QuantState and Linear8bitLt.
 #pragma once
 
-#include <torch/types.h>
-
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "core/safetensors.h"
+#include "model/matrix_codes.h"
 
 namespace elrea {
 
@@ -29,8 +29,9 @@ struct BitsAndBytesMatrix {
 std::map<std::string, BitsAndBytesMatrix> FindBitsAndBytes(const std::map<std::string, TensorView>& tensors,
                                                            const std::string& origin);
 
-// [out, in] f32. REQUIRES: found by FindBitsAndBytes in the same tensors.
-torch::Tensor DequantizeBitsAndBytes(const std::map<std::string, TensorView>& tensors, const std::string& name,
-                                     const BitsAndBytesMatrix& matrix, const std::string& origin);
+// The matrix [out, in] in memory of its own. REQUIRES: found by FindBitsAndBytes in the same tensors.
+std::shared_ptr<const MatrixCodes> ReadBitsAndBytes(const std::map<std::string, TensorView>& tensors,
+                                                    const std::string& name, const BitsAndBytesMatrix& matrix,
+                                                    const std::string& origin);
 
 }  // namespace elrea

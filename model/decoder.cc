@@ -15,7 +15,6 @@
 #include "model/attention.h"
 #include "model/kernels.h"
 #include "model/kv_cache.h"
-#include "model/linear.h"
 
 #include <fmt/format.h>
 
@@ -41,12 +40,20 @@ Decoder::Decoder(ModelWeights weights) : weights_(std::move(weights)) {
   const ModelConfig& c = weights_.config;
   int64_t q_width = c.heads * c.head_dim, kv_width = c.kv_heads * c.head_dim;
   for (LayerWeights& l : weights_.layers) {
-    Fused fused = {torch::cat({l.q, l.k, l.v}), torch::cat({l.gate, l.up})};
-    l.q = fused.qkv.narrow(0, 0, q_width);
-    l.k = fused.qkv.narrow(0, q_width, kv_width);
-    l.v = fused.qkv.narrow(0, q_width + kv_width, kv_width);
-    l.gate = fused.gate_up.narrow(0, 0, c.ffn);
-    l.up = fused.gate_up.narrow(0, c.ffn, c.ffn);
+    Fused fused = {FrozenMatrix({{l.q, l.coded_q}, {l.k, l.coded_k}, {l.v, l.coded_v}}),
+                   FrozenMatrix({{l.o, l.coded_o}}),
+                   FrozenMatrix({{l.gate, l.coded_gate}, {l.up, l.coded_up}}),
+                   FrozenMatrix({{l.down, l.coded_down}}),
+                   {}};
+    if (fused.qkv.is_dense()) {
+      l.q = fused.qkv.dense().narrow(0, 0, q_width);
+      l.k = fused.qkv.dense().narrow(0, q_width, kv_width);
+      l.v = fused.qkv.dense().narrow(0, q_width + kv_width, kv_width);
+    }
+    if (fused.gate_up.is_dense()) {
+      l.gate = fused.gate_up.dense().narrow(0, 0, c.ffn);
+      l.up = fused.gate_up.dense().narrow(0, c.ffn, c.ffn);
+    }
     if (c.qkv_bias) fused.bias[static_cast<int>(LinearGroup::kQkv)] = torch::cat({l.q_bias, l.k_bias, l.v_bias});
     fused.bias[static_cast<int>(LinearGroup::kO)] = l.o_bias;
     if (c.mlp_bias) fused.bias[static_cast<int>(LinearGroup::kGateUp)] = torch::cat({l.gate_bias, l.up_bias});
@@ -126,7 +133,7 @@ void Decoder::Rotate(int64_t layer, const Tensor& positions, Tensor& qkv, bool i
   Rope(k, c.kv_heads, c.head_dim, table, positions, inverse);
 }
 
-Tensor Decoder::Linear(int64_t layer, LinearGroup group, const Tensor& weight, const PackedBatch& batch,
+Tensor Decoder::Linear(int64_t layer, LinearGroup group, const FrozenMatrix& weight, const PackedBatch& batch,
                        const Tensor& x, LinearDelta* delta) const {
   Tensor y = FrozenLinear(x, weight);
   if (const Tensor& bias = Bias(layer, group); bias.defined()) y.add_(bias);
@@ -177,7 +184,7 @@ void Decoder::AttentionBlock(int64_t layer, const PackedBatch& batch, const Tens
   RotateAndNormQk(layer, positions, qkv, tape);
   Tensor attended = EmptyLike(qkv, config().heads * config().head_dim, dtype());
   Attention(LayerAttention(config(), layer), batch, layer, qkv, attended);
-  pending = Linear(layer, LinearGroup::kO, w.o, batch, attended, delta);
+  pending = Linear(layer, LinearGroup::kO, fused_[layer].o, batch, attended, delta);
   PostNorm(pending, w.attn_post_norm, config().norm_eps, keep, t.attn_post_in, t.attn_post_rstd);
   if (keep) {
     t.qkv = qkv;
@@ -195,7 +202,7 @@ void Decoder::MlpBlock(int64_t layer, const PackedBatch& batch, LinearDelta* del
   Tensor gate_up = Linear(layer, LinearGroup::kGateUp, fused_[layer].gate_up, batch, normed, delta);
   Tensor act = EmptyLike(gate_up, config().ffn, dtype());
   GatedActivation(gate_up, config().activation, act);
-  pending = Linear(layer, LinearGroup::kDown, w.down, batch, act, delta);
+  pending = Linear(layer, LinearGroup::kDown, fused_[layer].down, batch, act, delta);
   PostNorm(pending, w.ffn_post_norm, config().norm_eps, keep, t.ffn_post_in, t.ffn_post_rstd);
   if (keep) t.gate_up = gate_up;
 }
@@ -215,7 +222,7 @@ void Decoder::MlpBackward(int64_t layer, const PackedBatch& batch, LayerTape& t,
   Tensor grad_out = BlockOutputGradient(grad_residual, dtype(), w.ffn_post_norm, t.ffn_post_in, t.ffn_post_rstd);
   Tensor act = EmptyLike(t.gate_up, config().ffn, dtype());
   GatedActivation(t.gate_up, config().activation, act);
-  Tensor grad_act = FrozenLinearBackward(grad_out, w.down);
+  Tensor grad_act = FrozenLinearBackward(grad_out, fused_[layer].down);
   delta.AddBackward(layer, LinearGroup::kDown, batch, act, grad_out, grad_act);
   GatedActivationBackward(grad_act, t.gate_up, config().activation, t.gate_up);  // gate_up becomes its gradient
   Tensor normed = torch::empty_like(t.ffn_in);
@@ -230,7 +237,7 @@ void Decoder::AttentionBlockBackward(int64_t layer, const PackedBatch& batch, co
   const ModelConfig& c = config();
   const LayerWeights& w = weights_.layers[layer];
   Tensor grad_out = BlockOutputGradient(grad_residual, dtype(), w.attn_post_norm, t.attn_post_in, t.attn_post_rstd);
-  Tensor grad_attended = FrozenLinearBackward(grad_out, w.o);
+  Tensor grad_attended = FrozenLinearBackward(grad_out, fused_[layer].o);
   delta.AddBackward(layer, LinearGroup::kO, batch, t.attn_out, grad_out, grad_attended);
   Tensor grad_qkv = torch::empty_like(t.qkv);
   AttentionBackward(LayerAttention(c, layer), batch, t.qkv, t.attn_out, grad_attended, grad_qkv);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "model/linear.h"
 #include "model/linear_delta.h"
 #include "model/packed_batch.h"
 #include "model/rope.h"
@@ -36,7 +37,7 @@ struct ForwardTape {
 // Const-shareable after construction.
 class Decoder {
  public:
-  // Takes the weights and joins q/k/v and gate/up into single matrices (the parts become views).
+  // Takes the weights and joins q/k/v and gate/up into single matrices (dense parts become views).
   explicit Decoder(ModelWeights weights);
 
   const ModelConfig& config() const { return weights_.config; }
@@ -73,7 +74,7 @@ class Decoder {
 
  private:
   struct Fused {
-    torch::Tensor qkv, gate_up;
+    FrozenMatrix qkv, o, gate_up, down;
     std::array<torch::Tensor, kNumLinearGroups> bias;
   };
   torch::Tensor Positions(const PackedBatch& batch) const;
@@ -86,7 +87,7 @@ class Decoder {
                    torch::Tensor& grad_residual) const;
   void AttentionBlockBackward(int64_t layer, const PackedBatch& batch, const torch::Tensor& positions, LayerTape& tape,
                               TrainableDelta& delta, torch::Tensor& grad_residual) const;
-  torch::Tensor Linear(int64_t layer, LinearGroup group, const torch::Tensor& weight, const PackedBatch& batch,
+  torch::Tensor Linear(int64_t layer, LinearGroup group, const FrozenMatrix& weight, const PackedBatch& batch,
                        const torch::Tensor& x, LinearDelta* delta) const;
   void RotateAndNormQk(int64_t layer, const torch::Tensor& positions, torch::Tensor& qkv, LayerTape* tape) const;
   void Rotate(int64_t layer, const torch::Tensor& positions, torch::Tensor& qkv, bool inverse) const;

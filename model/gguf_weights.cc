@@ -4,10 +4,13 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "core/error.h"
 #include "core/gguf.h"
 #include "model/dequantize.h"
+#include "model/ggml_codes.h"
+#include "model/quantize.h"
 #include "model/tensor_table.h"
 
 namespace elrea {
@@ -85,6 +88,38 @@ void Check(const GgufFile& file, const std::vector<TensorSlot>& slots) {
   }
 }
 
+// The slot's blocks in its own order of rows.
+std::shared_ptr<const MatrixCodes> KeptBlocks(const GgufTensor& source, const TensorSlot& slot) {
+  const int64_t rows = slot.shape[0], cols = slot.shape[1];
+  const int64_t row_bytes = cols / static_cast<int64_t>(GgmlBlockElements(source.type)) *
+                            static_cast<int64_t>(GgmlBlockBytes(source.type));
+  const int64_t head_dim = slot.interleaved_heads > 0 ? rows / slot.interleaved_heads : 0;
+  torch::Tensor bytes = torch::empty({rows, row_bytes}, torch::kByte);
+  for (int64_t row = 0; row < rows; ++row) {
+    const auto blocks = source.bytes.subspan(
+        static_cast<size_t>((slot.first_row + GgufSourceRow(row, head_dim)) * row_bytes), static_cast<size_t>(row_bytes));
+    std::memcpy(bytes.data_ptr<uint8_t>() + row * row_bytes, blocks.data(), blocks.size());
+  }
+  return std::make_shared<const GgmlCodes>(source.type, bytes, cols);
+}
+
+// False where the slot is to be dense.
+bool FillCodes(const GgufFile& file, const TensorSlot& slot, WeightStorage storage) {
+  if (slot.codes == nullptr || storage == WeightStorage::kDense) return false;
+  const GgufTensor& source = file.GetTensor(slot.gguf_name);
+  if (storage == WeightStorage::kKeep) {
+    if (!GgmlCodes::Serves(source.type, slot.shape[1])) return false;
+    *slot.codes = {KeptBlocks(source, slot), 0, slot.shape[0]};
+    return true;
+  }
+  TensorSlot whole = slot;
+  torch::Tensor values = AllocateSlot(slot, torch::kFloat);
+  whole.tensor = &values;
+  FillTensors(file, {whole});
+  *slot.codes = {QuantizeFor(storage, values, slot.gguf_name), 0, slot.shape[0]};
+  return true;
+}
+
 std::string FileFingerprint(const GgufFile& file) {
   std::map<std::string, FingerprintEntry> entries;
   for (const auto& [name, tensor] : file.tensors()) {
@@ -110,15 +145,19 @@ torch::Tensor GgufSourceRows(int64_t rows, int64_t heads) {
   return torch::tensor(order, torch::kLong);
 }
 
-ModelWeights LoadGgufWeights(const std::filesystem::path& path, torch::Dtype dtype) {
+ModelWeights LoadGgufWeights(const std::filesystem::path& path, torch::Dtype dtype, WeightStorage storage) {
   const GgufFile file(path);
   ModelWeights weights;
   weights.config = ModelConfig::FromGguf(file);
   const std::vector<TensorSlot> slots = ListTensors(weights);
   Check(file, slots);
   weights.fingerprint = FileFingerprint(file);
-  for (const TensorSlot& slot : slots) *slot.tensor = AllocateSlot(slot, dtype);
-  FillTensors(file, slots);
+  std::vector<TensorSlot> dense;
+  for (const TensorSlot& slot : slots) {
+    if (!FillCodes(file, slot, storage)) dense.push_back(slot);
+  }
+  for (const TensorSlot& slot : dense) *slot.tensor = AllocateSlot(slot, dtype);
+  FillTensors(file, dense);
   if (weights.config.tied_embeddings) weights.head = weights.embedding;
   weights.origin = path.string();
   return weights;

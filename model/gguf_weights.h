@@ -9,7 +9,7 @@
 namespace elrea {
 
 // As LoadModelWeights. The file is mapped while loading and released after.
-ModelWeights LoadGgufWeights(const std::filesystem::path& path, torch::Dtype dtype);
+ModelWeights LoadGgufWeights(const std::filesystem::path& path, torch::Dtype dtype, WeightStorage storage);
 
 // The file's row that becomes row `row`. Converters to GGUF store the rows of a q or k head of some families
 // interleaved; head_dim 0: as is.

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/safetensors.h"
 #include "model/bitsandbytes.h"
+#include "model/quantize.h"
 #include "model/tensor_table.h"
 
 namespace elrea {
@@ -167,31 +168,75 @@ std::string CheckpointFingerprint(const Checkpoint& checkpoint) {
   return Fingerprint(entries);
 }
 
-// The slot's rows of what the checkpoint holds under its name.
-void FillSlot(const torch::Tensor& stored, const TensorSlot& slot) {
-  slot.tensor->copy_(stored.narrow(0, slot.first_row, slot.shape[0]));
+// A dense tensor of the checkpoint. Old writers did not pad the header, so tensors may lie at odd addresses; those are
+// copied to aligned memory first.
+torch::Tensor StoredValues(const TensorView& view, torch::Dtype type) {
+  if (reinterpret_cast<uintptr_t>(view.bytes.data()) % DTypeBytes(view.dtype) == 0) {
+    // from_blob wants a mutable pointer; the map is read-only, and only read here
+    return torch::from_blob(const_cast<std::byte*>(view.bytes.data()), view.shape, torch::dtype(type));
+  }
+  torch::Tensor values = torch::empty(view.shape, torch::dtype(type));
+  std::memcpy(values.data_ptr(), view.bytes.data(), view.bytes.size());
+  return values;
 }
 
-// Old writers did not pad the header, so tensors may lie at odd addresses; those are copied to aligned memory
-// first.
-void FillTensor(const TensorView& view, torch::Dtype source_type, const TensorSlot& slot, bool add_one) {
-  const size_t alignment = DTypeBytes(view.dtype);
-  const bool aligned = reinterpret_cast<uintptr_t>(view.bytes.data()) % alignment == 0;
-  torch::Tensor source;
-  if (aligned) {  // from_blob wants a mutable pointer; the map is read-only, and only read here
-    source =
-        torch::from_blob(const_cast<std::byte*>(view.bytes.data()), view.shape, torch::dtype(source_type));
-  } else {
-    source = torch::empty(view.shape, torch::dtype(source_type));
-    std::memcpy(source.data_ptr(), view.bytes.data(), view.bytes.size());
+// Fills slots from one checkpoint.
+class SlotFiller {
+ public:
+  SlotFiller(const Checkpoint& checkpoint, const QuantisedMatrices& quantised, torch::Dtype dtype,
+             WeightStorage storage, std::string origin)
+      : checkpoint_(checkpoint), quantised_(quantised), dtype_(dtype), storage_(storage), origin_(std::move(origin)) {}
+
+  void Fill(const TensorSlot& slot, bool add_one) {
+    const bool is_quantised = quantised_.contains(slot.hf_name);
+    if (slot.codes != nullptr && (storage_ == WeightStorage::kKeep ? is_quantised : storage_ != WeightStorage::kDense)) {
+      *slot.codes = {Codes(slot.hf_name), slot.first_row, slot.shape[0]};
+      return;
+    }
+    *slot.tensor = AllocateSlot(slot, dtype_);
+    if (is_quantised) {
+      DequantizeInto({Codes(slot.hf_name), slot.first_row, slot.shape[0]}, *slot.tensor);
+      return;
+    }
+    slot.tensor->copy_(Values(slot.hf_name).narrow(0, slot.first_row, slot.shape[0]));
+    if (add_one) slot.tensor->add_(1);
   }
-  FillSlot(source, slot);
-  if (add_one) slot.tensor->add_(1);
+
+ private:
+  torch::Tensor Values(const std::string& name) const {
+    const TensorView& view = checkpoint_.tensors.at(name);
+    return StoredValues(view, TorchType(view, name, checkpoint_.file_of.at(name)));
+  }
+
+  // Of a whole tensor; slots that are parts of one follow each other and share it.
+  std::shared_ptr<const MatrixCodes> Codes(const std::string& name) {
+    if (name == last_name_) return last_;
+    last_name_ = name;
+    const auto it = quantised_.find(name);
+    last_ = it != quantised_.end() ? ReadBitsAndBytes(checkpoint_.tensors, name, it->second, origin_)
+                                   : QuantizeFor(storage_, Values(name).to(torch::kFloat), name);
+    return last_;
+  }
+
+  const Checkpoint& checkpoint_;
+  const QuantisedMatrices& quantised_;
+  torch::Dtype dtype_;
+  WeightStorage storage_;
+  std::string origin_, last_name_;
+  std::shared_ptr<const MatrixCodes> last_;
+};
+
+void RefuseSecondQuantisation(const QuantisedMatrices& quantised, WeightStorage storage, const std::string& origin) {
+  if (quantised.empty() || storage == WeightStorage::kDense || storage == WeightStorage::kKeep) return;
+  throw Error(ErrorKind::kInvalidInput,
+              fmt::format("{}: {} is quantised already; use keep to hold it in its own codes", origin,
+                          quantised.begin()->first));
 }
 
 }  // namespace
 
-ModelWeights LoadHuggingFaceWeights(const std::filesystem::path& directory, torch::Dtype dtype) {
+ModelWeights LoadHuggingFaceWeights(const std::filesystem::path& directory, torch::Dtype dtype,
+                                    WeightStorage storage) {
   const fs::path config_path = directory / "config.json";
   if (!fs::exists(config_path)) {
     throw Error(ErrorKind::kNotFound,
@@ -203,19 +248,11 @@ ModelWeights LoadHuggingFaceWeights(const std::filesystem::path& directory, torc
   const std::vector<TensorSlot> slots = ListTensors(weights);
   const QuantisedMatrices quantised = FindBitsAndBytes(checkpoint.tensors, directory.string());
   Check(checkpoint, quantised, slots, weights.config, directory.string());
+  RefuseSecondQuantisation(quantised, storage, directory.string());
   weights.fingerprint = CheckpointFingerprint(checkpoint);
   const torch::NoGradGuard no_grad;
-  for (const TensorSlot& slot : slots) {
-    const TensorView& view = checkpoint.tensors.at(slot.hf_name);
-    if (const auto it = quantised.find(slot.hf_name); it != quantised.end()) {
-      *slot.tensor = AllocateSlot(slot, dtype);
-      FillSlot(DequantizeBitsAndBytes(checkpoint.tensors, slot.hf_name, it->second, directory.string()), slot);
-      continue;
-    }
-    const torch::Dtype source_type = TorchType(view, slot.hf_name, checkpoint.file_of.at(slot.hf_name));
-    *slot.tensor = AllocateSlot(slot, dtype);
-    FillTensor(view, source_type, slot, slot.is_norm && weights.config.norm_adds_one);
-  }
+  SlotFiller filler(checkpoint, quantised, dtype, storage, directory.string());
+  for (const TensorSlot& slot : slots) filler.Fill(slot, slot.is_norm && weights.config.norm_adds_one);
   if (weights.config.tied_embeddings) weights.head = weights.embedding;
   weights.origin = directory.string();
   return weights;

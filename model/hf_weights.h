@@ -9,6 +9,7 @@
 namespace elrea {
 
 // As LoadModelWeights. The files are mapped while loading and released after.
-ModelWeights LoadHuggingFaceWeights(const std::filesystem::path& directory, torch::Dtype dtype);
+ModelWeights LoadHuggingFaceWeights(const std::filesystem::path& directory, torch::Dtype dtype,
+                                    WeightStorage storage);
 
 }  // namespace elrea

@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "model/simd.h"
 
@@ -82,33 +83,105 @@ void ColumnBlock(const T* x, int64_t rows, const T* w, int64_t in, Out* y, int64
   }
 }
 
-template <typename T, typename Out>
-void Stream(const Tensor& x, const Tensor& weight, Tensor& y) {
-  int64_t rows = x.size(0), in = x.size(1), out = weight.size(0), stride = y.size(1);
-  const T *data = x.data_ptr<T>(), *w = weight.data_ptr<T>();
-  Out* result = y.data_ptr<Out>();
+// y[r * stride + o] = x_r . w_o for the rows w_o of one part. `make_reader()` gives a task what returns a pointer to
+// kColumns rows of weights from a row on.
+template <typename T, typename Out, typename MakeReader>
+void Stream(const Tensor& x, int64_t out, const MakeReader& make_reader, Out* y, int64_t stride) {
+  int64_t rows = x.size(0), in = x.size(1);
+  const T* data = x.data_ptr<T>();
   // A task reads at least 64 KiB of weights, so that starting it does not count.
   int64_t grain = std::max<int64_t>(1, (1 << 16) / (kColumns * in * static_cast<int64_t>(sizeof(T))));
   at::parallel_for(0, out / kColumns, grain, [&](int64_t begin, int64_t end) {
+    auto read = make_reader();
     for (int64_t block = begin; block < end; ++block) {
       int64_t first = block * kColumns;
-      ColumnBlock(data, rows, w + first * in, in, result + first, stride);
+      ColumnBlock(data, rows, read(first), in, y + first, stride);
     }
   });
 }
 
+template <typename T, typename Out>
+void StreamDense(const Tensor& x, const Tensor& weight, Out* y, int64_t stride) {
+  const T* w = weight.data_ptr<T>();
+  const int64_t in = x.size(1);
+  Stream<T>(x, weight.size(0), [=] { return [=](int64_t first) { return w + first * in; }; }, y, stride);
+}
+
+template <typename T>
+void StreamCodes(const Tensor& x, const CodedRows& coded, T* y, int64_t stride) {
+  const auto block = static_cast<size_t>(kColumns * x.size(1));
+  const auto make_reader = [&] {
+    return [&coded, values = std::vector<T>(block), scratch = std::vector<float>(block)](int64_t first) mutable {
+      ReadRowsAs(coded, first, first + kColumns, values.data(), scratch.data());
+      return static_cast<const T*>(values.data());
+    };
+  };
+  Stream<T>(x, coded.rows, make_reader, y, stride);
+}
+
+template <typename T>
+void StreamParts(const Tensor& x, const FrozenMatrix& weight, Tensor& y) {
+  T* first = y.data_ptr<T>();
+  for (const MatrixPart& part : weight.parts()) {
+    if (part.coded) {
+      StreamCodes(x, part.coded, first, weight.out());
+    } else {
+      StreamDense<T>(x, part.dense, first, weight.out());
+    }
+    first += part.rows();
+  }
+}
+
+bool FewRows(const Tensor& x) {
+  return x.is_cpu() && x.size(0) <= kFewRows && x.is_contiguous() && x.size(1) % kLanes == 0;
+}
+
+bool CanStreamParts(const Tensor& x, const FrozenMatrix& weight) {
+  return FewRows(x) && std::ranges::all_of(weight.parts(), [](const MatrixPart& part) {
+           return part.rows() % kColumns == 0 && (part.coded || part.dense.is_contiguous());
+         });
+}
+
 }  // namespace
 
+FrozenMatrix::FrozenMatrix(std::vector<MatrixPart> parts) {
+  for (const MatrixPart& part : parts) out_ += part.rows();
+  if (std::ranges::any_of(parts, [](const MatrixPart& part) { return static_cast<bool>(part.coded); })) {
+    parts_ = std::move(parts);
+    return;
+  }
+  std::vector<Tensor> tensors;
+  for (const MatrixPart& part : parts) tensors.push_back(part.dense);
+  dense_ = tensors.size() == 1 ? tensors[0] : torch::cat(tensors);
+}
+
+Tensor FrozenMatrix::Dense(torch::Dtype dtype) const {
+  if (is_dense()) return dense_.to(dtype);
+  const CodedRows* coded = nullptr;
+  for (const MatrixPart& part : parts_) coded = part.coded ? &part.coded : coded;
+  Tensor all = torch::empty({out_, coded->codes->cols()}, torch::dtype(dtype));
+  int64_t first = 0;
+  for (const MatrixPart& part : parts_) {
+    Tensor rows = all.narrow(0, first, part.rows());
+    if (part.coded) {
+      DequantizeInto(part.coded, rows);
+    } else {
+      rows.copy_(part.dense);
+    }
+    first += part.rows();
+  }
+  return all;
+}
+
 bool CanStreamRows(const Tensor& x, const Tensor& weight) {
-  return x.is_cpu() && x.size(0) <= kFewRows && x.is_contiguous() && weight.is_contiguous() &&
-         x.size(1) % kLanes == 0 && weight.size(0) % kColumns == 0;
+  return FewRows(x) && weight.is_contiguous() && weight.size(0) % kColumns == 0;
 }
 
 void StreamRows(const Tensor& x, const Tensor& weight, Tensor& y) {
   if (x.scalar_type() == torch::kFloat) {
-    Stream<float, float>(x, weight, y);
+    StreamDense<float>(x, weight, y.data_ptr<float>(), y.size(1));
   } else {
-    Stream<c10::BFloat16, float>(x, weight, y);
+    StreamDense<c10::BFloat16>(x, weight, y.data_ptr<float>(), y.size(1));
   }
 }
 
@@ -116,13 +189,27 @@ Tensor FrozenLinear(const Tensor& x, const Tensor& weight) {
   if (!CanStreamRows(x, weight)) return at::mm(x, weight.t());
   Tensor y = torch::empty({x.size(0), weight.size(0)}, x.options());
   if (x.scalar_type() == torch::kFloat) {
-    Stream<float, float>(x, weight, y);
+    StreamDense<float>(x, weight, y.data_ptr<float>(), y.size(1));
   } else {
-    Stream<c10::BFloat16, c10::BFloat16>(x, weight, y);
+    StreamDense<c10::BFloat16>(x, weight, y.data_ptr<c10::BFloat16>(), y.size(1));
   }
   return y;
 }
 
-Tensor FrozenLinearBackward(const Tensor& grad_y, const Tensor& weight) { return at::mm(grad_y, weight); }
+Tensor FrozenLinear(const Tensor& x, const FrozenMatrix& weight) {
+  if (weight.is_dense()) return FrozenLinear(x, weight.dense());
+  if (!CanStreamParts(x, weight)) return at::mm(x, weight.Dense(x.scalar_type()).t());
+  Tensor y = torch::empty({x.size(0), weight.out()}, x.options());
+  if (x.scalar_type() == torch::kFloat) {
+    StreamParts<float>(x, weight, y);
+  } else {
+    StreamParts<c10::BFloat16>(x, weight, y);
+  }
+  return y;
+}
+
+Tensor FrozenLinearBackward(const Tensor& grad_y, const FrozenMatrix& weight) {
+  return at::mm(grad_y, weight.Dense(grad_y.scalar_type()));
+}
 
 }  // namespace elrea

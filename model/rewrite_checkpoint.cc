@@ -59,21 +59,6 @@ bool HoldsOtherWeights(const fs::path& path) {
          extension == ".msgpack" || extension == ".onnx";
 }
 
-void RewriteDirectory(const fs::path& source, const fs::path& target, const std::map<std::string, Tensor>& replaced,
-                      const std::string& record) {
-  fs::create_directories(target);
-  for (const auto& entry : fs::directory_iterator(source)) {
-    const fs::path& path = entry.path();
-    if (!entry.is_regular_file() || HoldsOtherWeights(path)) continue;
-    const fs::path to = target / path.filename();
-    if (path.extension() == ".safetensors") {
-      RewriteSafetensors(path, to, replaced, record);
-    } else {
-      fs::copy_file(path, to, fs::copy_options::overwrite_existing);
-    }
-  }
-}
-
 void RewriteGguf(const fs::path& source, const fs::path& target, const std::map<std::string, Tensor>& replaced,
                  const std::string& record) {
   const GgufFile file(source);
@@ -100,10 +85,27 @@ void RewriteGguf(const fs::path& source, const fs::path& target, const std::map<
 
 }  // namespace
 
+void CopyModelDirectory(const std::filesystem::path& source, const std::filesystem::path& target,
+                        const std::function<void(const fs::path& from, const fs::path& to)>& rewrite) {
+  fs::create_directories(target);
+  for (const auto& entry : fs::directory_iterator(source)) {
+    const fs::path& path = entry.path();
+    if (!entry.is_regular_file() || HoldsOtherWeights(path)) continue;
+    const fs::path to = target / path.filename();
+    if (path.extension() == ".safetensors") {
+      rewrite(path, to);
+    } else {
+      fs::copy_file(path, to, fs::copy_options::overwrite_existing);
+    }
+  }
+}
+
 void RewriteCheckpoint(const std::filesystem::path& source, const std::filesystem::path& target,
                        const std::map<std::string, Tensor>& replaced, const std::string& record) {
   if (fs::is_directory(source)) {
-    RewriteDirectory(source, target, replaced, record);
+    CopyModelDirectory(source, target, [&](const fs::path& from, const fs::path& to) {
+      RewriteSafetensors(from, to, replaced, record);
+    });
   } else {
     RewriteGguf(source, target, replaced, record);
   }

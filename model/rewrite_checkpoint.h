@@ -5,6 +5,7 @@
 #include <torch/types.h>
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -16,5 +17,11 @@ namespace elrea {
 // cannot hold.
 void RewriteCheckpoint(const std::filesystem::path& source, const std::filesystem::path& target,
                        const std::map<std::string, torch::Tensor>& replaced, const std::string& record);
+
+// The files of a Hugging Face directory in another one: `rewrite` makes each safetensors file, weights of other formats
+// stay behind, everything else is copied.
+void CopyModelDirectory(
+    const std::filesystem::path& source, const std::filesystem::path& target,
+    const std::function<void(const std::filesystem::path& from, const std::filesystem::path& to)>& rewrite);
 
 }  // namespace elrea

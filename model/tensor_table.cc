@@ -23,6 +23,7 @@ class LayerLister {
 
   struct Part {
     torch::Tensor* matrix;
+    CodedRows* codes;
     torch::Tensor* bias;
     int64_t rows;
     std::string gguf, hf;
@@ -36,7 +37,9 @@ class LayerLister {
   // Matrices [rows, in] with a common input and, where there are any, their biases.
   void Matrices(const std::vector<Part>& parts, int64_t in, bool with_bias) {
     for (const Part& part : parts) {
-      Add(*part.matrix, {part.rows, in}, part.gguf, part.hf, "weight").interleaved_heads = part.interleaved_heads;
+      TensorSlot& matrix = Add(*part.matrix, {part.rows, in}, part.gguf, part.hf, "weight");
+      matrix.codes = part.codes;
+      matrix.interleaved_heads = part.interleaved_heads;
       if (!with_bias) continue;
       TensorSlot& bias = Add(*part.bias, {part.rows}, part.gguf, part.hf, "bias");
       bias.is_bias = true;
@@ -54,7 +57,9 @@ class LayerLister {
       slot.stored_rows = total;
     };
     for (const Part& part : parts) {
-      place(Add(*part.matrix, {part.rows, in}, gguf, hf, "weight"));
+      TensorSlot& matrix = Add(*part.matrix, {part.rows, in}, gguf, hf, "weight");
+      matrix.codes = part.codes;
+      place(matrix);
       if (with_bias) {
         TensorSlot& bias = Add(*part.bias, {part.rows}, gguf, hf, "bias");
         bias.is_bias = true;
@@ -88,17 +93,17 @@ void ListLayer(const ModelConfig& c, const Family& family, int64_t layer, LayerW
   LayerLister list(layer, slots);
   list.Norm(w.attn_norm, c.dim, family.attn_norm);
   const std::vector<LayerLister::Part> qkv = {
-      {&w.q, &w.q_bias, q_rows, "attn_q", "self_attn.q_proj", interleaved ? c.heads : 0},
-      {&w.k, &w.k_bias, kv_rows, "attn_k", "self_attn.k_proj", interleaved ? c.kv_heads : 0},
-      {&w.v, &w.v_bias, kv_rows, "attn_v", "self_attn.v_proj"}};
-  const std::vector<LayerLister::Part> gate_up = {{&w.gate, &w.gate_bias, c.ffn, "ffn_gate", "mlp.gate_proj"},
-                                                  {&w.up, &w.up_bias, c.ffn, "ffn_up", "mlp.up_proj"}};
+      {&w.q, &w.coded_q, &w.q_bias, q_rows, "attn_q", "self_attn.q_proj", interleaved ? c.heads : 0},
+      {&w.k, &w.coded_k, &w.k_bias, kv_rows, "attn_k", "self_attn.k_proj", interleaved ? c.kv_heads : 0},
+      {&w.v, &w.coded_v, &w.v_bias, kv_rows, "attn_v", "self_attn.v_proj"}};
+  const std::vector<LayerLister::Part> gate_up = {{&w.gate, &w.coded_gate, &w.gate_bias, c.ffn, "ffn_gate", "mlp.gate_proj"},
+                                                  {&w.up, &w.coded_up, &w.up_bias, c.ffn, "ffn_up", "mlp.up_proj"}};
   if (c.fused_qkv) {
     list.Fused(qkv, c.dim, "attn_qkv", "self_attn.qkv_proj", c.qkv_bias);
   } else {
     list.Matrices(qkv, c.dim, c.qkv_bias);
   }
-  list.Matrices({{&w.o, &w.o_bias, c.dim, "attn_output", "self_attn.o_proj"}}, q_rows, c.o_bias);
+  list.Matrices({{&w.o, &w.coded_o, &w.o_bias, c.dim, "attn_output", "self_attn.o_proj"}}, q_rows, c.o_bias);
   if (c.qk_norm) {
     list.Norm(w.q_norm, c.head_dim, family.q_norm);
     list.Norm(w.k_norm, c.head_dim, family.k_norm);
@@ -109,7 +114,7 @@ void ListLayer(const ModelConfig& c, const Family& family, int64_t layer, LayerW
   } else {
     list.Matrices(gate_up, c.dim, c.mlp_bias);
   }
-  list.Matrices({{&w.down, &w.down_bias, c.dim, "ffn_down", "mlp.down_proj"}}, c.ffn, c.mlp_bias);
+  list.Matrices({{&w.down, &w.coded_down, &w.down_bias, c.dim, "ffn_down", "mlp.down_proj"}}, c.ffn, c.mlp_bias);
   if (c.post_norms) {
     list.Norm(w.attn_post_norm, c.dim, family.attn_post_norm);
     list.Norm(w.ffn_post_norm, c.dim, family.ffn_post_norm);

@@ -17,6 +17,7 @@ struct TensorSlot {
   std::string hf_name;         // "model.layers.0.self_attn.q_proj.weight"
   std::vector<int64_t> shape;  // row-major
   torch::Tensor* tensor;       // into the ModelWeights the list was made of
+  CodedRows* codes = nullptr;  // what may hold the matrix instead; null: nothing (vectors, the vocabulary's)
   bool is_norm = false;        // [n], kept in f32
   bool is_bias = false;        // [n], kept in f32
   // GGUF rows are in interleaved rope order within each of so many heads; 0 = as is.

@@ -1,7 +1,10 @@
 #include "model/weights.h"
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <torch/torch.h>
+
+#include <map>
+#include <set>
 
 #include "core/error.h"
 #include "core/safetensors.h"
@@ -12,16 +15,35 @@
 namespace elrea {
 namespace {
 
+const std::map<WeightStorage, std::string> kStorageNames = {{WeightStorage::kDense, "none"},
+                                                            {WeightStorage::kKeep, "keep"},
+                                                            {WeightStorage::kNf4, "nf4"},
+                                                            {WeightStorage::kNf4Double, "nf4_double"},
+                                                            {WeightStorage::kInt8, "int8"}};
+
 DType FileType(torch::Dtype dtype) { return dtype == torch::kBFloat16 ? DType::kBF16 : DType::kF32; }
 
 }  // namespace
 
-ModelWeights LoadModelWeights(const std::filesystem::path& model, torch::Dtype dtype) {
+WeightStorage ParseWeightStorage(const std::string& name) {
+  for (const auto& [storage, text] : kStorageNames) {
+    if (name == text) return storage;
+  }
+  throw Error(ErrorKind::kInvalidInput,
+              fmt::format("unknown way to hold weights {}; use none, keep, nf4, nf4_double or int8", name));
+}
+
+ModelWeights LoadModelWeights(const std::filesystem::path& model, torch::Dtype dtype, WeightStorage storage) {
   if (dtype != torch::kFloat && dtype != torch::kBFloat16) {
     throw Error(ErrorKind::kInvalidInput,
                 fmt::format("weights cannot be loaded as {}; use f32 or bf16", torch::toString(dtype)));
   }
-  return fs::is_directory(model) ? LoadHuggingFaceWeights(model, dtype) : LoadGgufWeights(model, dtype);
+  const at::NoGradGuard no_grad;
+  ModelWeights weights = fs::is_directory(model) ? LoadHuggingFaceWeights(model, dtype, storage)
+                                                 : LoadGgufWeights(model, dtype, storage);
+  if (storage != WeightStorage::kDense && storage != WeightStorage::kKeep)
+    weights.fingerprint += fmt::format("-{}", kStorageNames.at(storage));
+  return weights;
 }
 
 void DumpWeights(const ModelWeights& weights, const std::filesystem::path& path) {
@@ -41,8 +63,24 @@ void DumpWeights(const ModelWeights& weights, const std::filesystem::path& path)
 int64_t CountParameters(const ModelWeights& weights) {
   ModelWeights view = weights;
   int64_t count = 0;
-  for (const TensorSlot& slot : ListTensors(view)) count += slot.tensor->numel();
+  for (const TensorSlot& slot : ListTensors(view)) {
+    int64_t elements = 1;
+    for (const int64_t size : slot.shape) elements *= size;
+    count += elements;
+  }
   return count;
+}
+
+int64_t CountBytes(const ModelWeights& weights) {
+  ModelWeights view = weights;
+  int64_t bytes = 0;
+  std::set<const MatrixCodes*> counted;
+  for (const TensorSlot& slot : ListTensors(view)) {
+    if (slot.tensor->defined()) bytes += static_cast<int64_t>(slot.tensor->nbytes());
+    if (slot.codes != nullptr && *slot.codes && counted.insert(slot.codes->codes.get()).second)
+      bytes += slot.codes->codes->num_bytes();
+  }
+  return bytes;
 }
 
 }  // namespace elrea

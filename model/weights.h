@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "model/config.h"
+#include "model/matrix_codes.h"
 
 namespace elrea {
 
@@ -24,6 +25,8 @@ struct LayerWeights {
   torch::Tensor gate, up, down;  // [ffn, dim] x2, [dim, ffn]
   torch::Tensor gate_bias, up_bias, down_bias;  // [ffn] x2, [dim] f32, undefined without mlp_bias
   torch::Tensor ffn_post_norm;   // [dim] f32, undefined without post_norms
+  // Each in place of its matrix, which is undefined then, where the weights were loaded in codes (WeightStorage).
+  CodedRows coded_q, coded_k, coded_v, coded_o, coded_gate, coded_up, coded_down;
 };
 
 struct ModelWeights {
@@ -36,10 +39,23 @@ struct ModelWeights {
   std::string origin;       // path given by the user
 };
 
+// How the layers' matrices are held. Embedding and head are always dense, as with bitsandbytes.
+enum class WeightStorage {
+  kDense,
+  kKeep,       // in the file's own codes where it has any: GGUF blocks, bitsandbytes
+  kNf4,        // quantised while loading, in bitsandbytes' formats
+  kNf4Double,  // the same, its scales quantised again
+  kInt8
+};
+// "none", "keep", "nf4", "nf4_double", "int8"; kInvalidInput for others.
+WeightStorage ParseWeightStorage(const std::string& name);
+
 // Loads a .gguf file or a Hugging Face directory; matrices and embedding in `dtype` (kFloat or kBFloat16),
-// norms and biases in f32. kNotFound, kCorrupt (names file and tensor), kInvalidInput (unsupported architecture or
-// tensor type).
-ModelWeights LoadModelWeights(const std::filesystem::path& model, torch::Dtype dtype);
+// norms and biases in f32. Quantising while loading needs the memory of the codes and of one dense matrix, and adds
+// its name to the fingerprint, since the values change. kNotFound, kCorrupt (names file and tensor), kInvalidInput
+// (unsupported architecture or tensor type, or quantising what is quantised by bitsandbytes already).
+ModelWeights LoadModelWeights(const std::filesystem::path& model, torch::Dtype dtype,
+                              WeightStorage storage = WeightStorage::kDense);
 
 // Writes every tensor as it is in memory - norms ready to multiply, a tied head once - under its Hugging Face
 // name to a safetensors file, with the configuration as metadata "elrea.config". For comparison with other
@@ -48,5 +64,7 @@ void DumpWeights(const ModelWeights& weights, const std::filesystem::path& path)
 
 // Parameters, a tied head counted once.
 int64_t CountParameters(const ModelWeights& weights);
+// Bytes of all tensors and codes, shared memory counted once.
+int64_t CountBytes(const ModelWeights& weights);
 
 }  // namespace elrea

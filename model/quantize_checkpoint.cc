@@ -1,0 +1,173 @@
+#include "model/quantize_checkpoint.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <list>
+#include <map>
+#include <set>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "core/safetensors.h"
+#include "model/bitsandbytes.h"
+#include "model/quantize.h"
+#include "model/rewrite_checkpoint.h"
+#include "model/tensor_table.h"
+
+namespace elrea {
+
+using torch::Tensor;
+
+namespace {
+
+// Tensors of one output file; what they view is kept alive with them.
+class FileTensors {
+ public:
+  void Add(const std::string& name, DType dtype, std::vector<int64_t> shape, const Tensor& tensor) {
+    kept_.push_back(tensor.contiguous());
+    tensors_.push_back({name, dtype, std::move(shape),
+                        {static_cast<const std::byte*>(kept_.back().data_ptr()), kept_.back().nbytes()}});
+  }
+  void AddText(const std::string& name, const std::string& text) {
+    Tensor bytes = torch::empty({static_cast<int64_t>(text.size())}, torch::kByte);
+    std::copy(text.begin(), text.end(), bytes.data_ptr<uint8_t>());
+    Add(name, DType::kU8, {bytes.numel()}, bytes);
+  }
+  void Keep(const std::string& name, const TensorView& view) { tensors_.push_back({name, view.dtype, view.shape, view.bytes}); }
+  const std::vector<NamedTensor>& tensors() const { return tensors_; }
+
+ private:
+  std::list<Tensor> kept_;
+  std::vector<NamedTensor> tensors_;
+};
+
+const char* PythonTypeName(DType dtype) {
+  return dtype == DType::kBF16 ? "bfloat16" : dtype == DType::kF16 ? "float16" : "float32";
+}
+
+// As bitsandbytes' QuantState.as_dict(packed=True) names and stores its parts.
+void AddFourBits(FileTensors& file, const std::string& name, const TensorView& source, const FourBitCodes& codes) {
+  const FourBitParts& p = codes.parts();
+  Json state = {{"quant_type", "nf4"},
+                {"blocksize", p.block},
+                {"dtype", PythonTypeName(source.dtype)},
+                {"shape", source.shape}};
+  file.Add(name, DType::kU8, {p.codes.numel(), 1}, p.codes);
+  file.Add(name + ".quant_map", DType::kF32, {16}, torch::tensor(std::vector<float>(p.map.begin(), p.map.end())));
+  file.Add(name + ".absmax", p.nested_block > 0 ? DType::kU8 : DType::kF32, {p.absmax.numel()}, p.absmax);
+  if (p.nested_block > 0) {
+    state["nested_blocksize"] = p.nested_block;
+    state["nested_dtype"] = "float32";
+    state["nested_offset"] = p.offset;
+    file.Add(name + ".nested_absmax", DType::kF32, {p.nested_absmax.numel()}, p.nested_absmax);
+    file.Add(name + ".nested_quant_map", DType::kF32, {p.nested_map.numel()}, p.nested_map);
+  }
+  file.AddText(name + ".quant_state.bitsandbytes__nf4", JsonLine(state));
+}
+
+void AddEightBits(FileTensors& file, const std::string& name, const TensorView& source, const EightBitCodes& codes) {
+  const std::string stem = name.substr(0, name.size() - std::string("weight").size());
+  file.Add(name, DType::kI8, source.shape, codes.codes());
+  file.Add(stem + "SCB", DType::kF32, {codes.scales().numel()}, codes.scales());
+  file.Add(stem + "weight_format", DType::kU8, {}, torch::zeros({}, torch::kByte));  // rows
+}
+
+Tensor Floats(const TensorView& view) {
+  Tensor values = torch::empty(view.shape, view.dtype == DType::kBF16  ? torch::kBFloat16
+                                           : view.dtype == DType::kF16 ? torch::kHalf
+                                                                       : torch::kFloat);
+  std::memcpy(values.data_ptr(), view.bytes.data(), view.bytes.size());
+  return values.to(torch::kFloat);
+}
+
+// Returns the names of the tensors written.
+std::set<std::string> QuantizeFile(const fs::path& from, const fs::path& to, const std::set<std::string>& matrices,
+                                   WeightStorage storage) {
+  const SafetensorsFile source(from);
+  FileTensors file;
+  for (const auto& [name, view] : source.tensors()) {
+    if (!matrices.contains(name)) {
+      file.Keep(name, view);
+      continue;
+    }
+    const auto codes = QuantizeFor(storage, Floats(view), name);
+    if (const auto* eight = dynamic_cast<const EightBitCodes*>(codes.get())) {
+      AddEightBits(file, name, view, *eight);
+    } else {
+      AddFourBits(file, name, view, dynamic_cast<const FourBitCodes&>(*codes));
+    }
+  }
+  std::map<std::string, std::string> metadata = source.metadata();
+  metadata.erase("elrea.checksum");  // of the other tensors
+  metadata["format"] = "pt";
+  WriteSafetensors(to, file.tensors(), metadata);
+  std::set<std::string> written;
+  for (const NamedTensor& tensor : file.tensors()) written.insert(tensor.name);
+  return written;
+}
+
+void WriteConfig(const fs::path& target, WeightStorage storage) {
+  Json config = ReadJsonFile(target / "config.json");
+  const bool eight = storage == WeightStorage::kInt8;
+  Json& q = config["quantization_config"] = {{"quant_method", "bitsandbytes"},
+                                             {"load_in_4bit", !eight},
+                                             {"load_in_8bit", eight},
+                                             {"llm_int8_threshold", 6.0}};
+  if (!eight) {
+    q["bnb_4bit_quant_type"] = "nf4";
+    q["bnb_4bit_use_double_quant"] = storage == WeightStorage::kNf4Double;
+    q["bnb_4bit_compute_dtype"] = "bfloat16";
+    q["bnb_4bit_quant_storage"] = "uint8";
+  }
+  WriteJsonFile(target / "config.json", config);
+}
+
+// Lists all that the files hold now.
+void WriteIndex(const fs::path& target, const std::map<std::string, std::set<std::string>>& names_in) {
+  const fs::path path = target / "model.safetensors.index.json";
+  if (!fs::exists(path)) return;
+  Json index = ReadJsonFile(path);
+  index["weight_map"] = Json::object();
+  uintmax_t total = 0;
+  for (const auto& [file, names] : names_in) {
+    for (const std::string& name : names) index["weight_map"][name] = file;
+    total += fs::file_size(target / file);
+  }
+  index["metadata"]["total_size"] = total;
+  WriteJsonFile(path, index);
+}
+
+std::set<std::string> LayerMatrices(const fs::path& source) {
+  ModelWeights names;  // no tensors, only the list of them
+  names.config = ModelConfig::FromHuggingFace(ReadJsonFile(source / "config.json"), (source / "config.json").string());
+  std::set<std::string> matrices;
+  for (const TensorSlot& slot : ListTensors(names)) {
+    if (slot.codes != nullptr) matrices.insert(slot.hf_name);
+  }
+  return matrices;
+}
+
+}  // namespace
+
+void QuantizeCheckpoint(const std::filesystem::path& source, const std::filesystem::path& target,
+                        WeightStorage storage) {
+  if (!fs::is_directory(source)) {
+    throw Error(ErrorKind::kInvalidInput,
+                fmt::format("{} is no Hugging Face directory; a GGUF file is quantised already or while it is loaded "
+                            "(model.quantize)",
+                            source.string()));
+  }
+  if (fs::exists(target) && fs::equivalent(source, target))
+    throw Error(ErrorKind::kInvalidInput, fmt::format("{} is the model itself; give another folder", target.string()));
+  LoadModelWeights(source, torch::kBFloat16, storage);  // every fault of the source is named before anything is written
+  const std::set<std::string> matrices = LayerMatrices(source);
+  std::map<std::string, std::set<std::string>> names_in;
+  CopyModelDirectory(source, target, [&](const fs::path& from, const fs::path& to) {
+    names_in[to.filename().string()] = QuantizeFile(from, to, matrices, storage);
+  });
+  WriteConfig(target, storage);
+  WriteIndex(target, names_in);
+}
+
+}  // namespace elrea
