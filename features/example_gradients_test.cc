@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/expect_error.h"
 #include "features/features.h"
 #include "features/projection_adam.h"
 #include "lora/lora_mix.h"
@@ -94,6 +95,49 @@ TEST_P(FeaturesTest, FeaturesFollowTheFormula) {
   }
 }
 
+// The backward pass ends early, and what it gives is what the whole one gives for these blocks.
+TEST_P(FeaturesTest, TopBlocksAreTheTailOfTheWholeGradient) {
+  const FeatureCheckpoint checkpoint = Checkpoint(1, 5);
+  const int64_t layers = weights_.config.layers, top = layers - 1;
+  const AdapterLayout layout(weights_.config, config_);
+  const int64_t first = layout.group(1, LinearGroup::kQkv).a_offset;
+  FeatureExtractor whole(decoder_, {checkpoint}, {.projection_dim = 64});
+  FeatureExtractor part(decoder_, {checkpoint}, {.projection_dim = 64, .top_blocks = top});
+  const auto all = whole.RawGradients(Spans()), tail = part.RawGradients(Spans());
+  for (size_t r = 0; r < rows_.size(); ++r) {
+    for (int64_t i = 0; i < layout.num_params(); ++i) ASSERT_EQ(tail[r][i], i < first ? 0.0f : all[r][i]) << i;
+  }
+  // The feature: R of the Adam form with nothing below.
+  const std::vector<float> features = part.Extract(Spans());
+  RandomProjection projection(0, layout.num_params(), 64);
+  for (size_t r = 0; r < rows_.size(); ++r) {
+    std::vector<float> form(layout.num_params()), sum(projection.sum_size()), expected(64);
+    ApplyAdamForm({5}, all[r].data() + first, checkpoint.m.data_ptr<float>() + first,
+                  checkpoint.v.data_ptr<float>() + first, layout.num_params() - first, form.data() + first);
+    projection.Accumulate(form.data(), 0, layout.num_params(), sum.data());
+    projection.Finish(sum.data(), expected.data());
+    EXPECT_GT(Cosine(torch::tensor(expected), torch::from_blob(const_cast<float*>(&features[r * 64]), {64})), 0.99999);
+  }
+  EXPECT_EQ(FeatureExtractor(decoder_, {checkpoint}, {.projection_dim = 64, .top_blocks = layers}).Extract(Spans()),
+            whole.Extract(Spans()));
+  ExpectError(ErrorKind::kInvalidInput, {"features.top_blocks", std::to_string(layers)}, [&] {
+    FeatureExtractor(decoder_, {checkpoint}, {.projection_dim = 64, .top_blocks = layers + 1});
+  });
+}
+
+TEST_P(FeaturesTest, WithoutNormalisingAFeatureIsTheMeanOverTheCheckpoints) {
+  const std::vector<FeatureCheckpoint> checkpoints = {Checkpoint(1, 3), Checkpoint(20, 6)};
+  const auto extract = [&](std::vector<FeatureCheckpoint> of, bool normalise) {
+    return torch::tensor(
+               FeatureExtractor(decoder_, std::move(of), {.projection_dim = 64, .normalise = normalise}).Extract(Spans()))
+        .view({-1, 64});
+  };
+  const Tensor raw = extract(checkpoints, false), unit = extract(checkpoints, true);
+  EXPECT_LT((raw / raw.norm(2, 1, true) - unit).abs().max().item<float>(), 1e-6f);
+  const Tensor mean = (extract({checkpoints[0]}, false) + extract({checkpoints[1]}, false)) / 2;
+  EXPECT_LT((raw - mean).norm().item<float>() / mean.norm().item<float>(), 1e-5f);
+}
+
 TEST_P(FeaturesTest, CheckpointsSideBySideGiveTheSameAsOneAfterTheOther) {
   std::vector<FeatureCheckpoint> checkpoints = {Checkpoint(1, 3), Checkpoint(20, 6)};
   auto extract = [&](int64_t max_tokens) {
@@ -142,6 +186,8 @@ TEST_P(FeaturesTest, FingerprintTellsCheckpointsAndOptionsApart) {
   EXPECT_NE(base, fingerprint(2, options));
   EXPECT_NE(base, fingerprint(1, {.projection_dim = 128}));
   EXPECT_NE(base, fingerprint(1, {.projection_dim = 64, .seed = 9}));
+  EXPECT_NE(base, fingerprint(1, {.projection_dim = 64, .top_blocks = 1}));
+  EXPECT_NE(base, fingerprint(1, {.projection_dim = 64, .normalise = false}));
 }
 
 TEST_P(FeaturesTest, PromptsAreReadUnderTheBaseAdapterOnTheWay) {

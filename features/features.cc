@@ -4,7 +4,8 @@
 //   forward -> loss of the instruction tokens, mean per row -> backward, which hands out each row's gradient piece by
 //   piece -> Adam form and projection of the piece, added to the sum of the row at that checkpoint
 //
-// and at the end f(i) = normalise(sum over checkpoints). No gradient of all parameters is ever stored.
+// and at the end f(i) = normalise(sum over checkpoints). No gradient of all parameters is ever stored. With top_blocks the
+// backward pass ends at the lowest of them; coordinates below are zero in the Adam form, and R stays the same.
 #include "features/features.h"
 
 #include <ATen/ATen.h>
@@ -50,6 +51,8 @@ std::string Fingerprint(const std::vector<FeatureCheckpoint>& checkpoints, const
   fixed.max_tokens_per_pass = 1;  // changes no feature, nor do other lengths
   Json fields = OptionSet(fixed).ToJson();
   fields.erase("more_projection_dims");
+  if (fixed.top_blocks == 0) fields.erase("top_blocks");  // as before there was the option
+  if (!fixed.normalise) fields["normalise"] = false;
   std::string text = JsonLine(fields) + decoder.weights().fingerprint;
   for (const FeatureCheckpoint& c : checkpoints) {
     for (const Tensor& t : {c.adapter.params, c.m, c.v}) {
@@ -89,15 +92,42 @@ std::vector<std::pair<size_t, size_t>> Passes(const TokenSpans& rows, int64_t ma
   return passes;
 }
 
-void Normalise(std::span<float> feature, size_t row) {
+// To length 1, or by `scale` when that is not zero.
+void Scale(std::span<float> feature, size_t row, double scale) {
   double square = 0;
   for (float x : feature) square += static_cast<double>(x) * x;
   if (!std::isfinite(square) || square <= 0) {
     throw Error(ErrorKind::kInvalidInput,
                 fmt::format("row {}: the gradient feature is zero or not finite; use f32 (model.dtype=f32)", row + 1));
   }
-  auto inverse = static_cast<float>(1 / std::sqrt(square));
-  for (float& x : feature) x *= inverse;
+  const auto factor = static_cast<float>(scale != 0 ? scale : 1 / std::sqrt(square));
+  for (float& x : feature) x *= factor;
+}
+
+int64_t FirstLayer(const ModelConfig& config, int64_t top_blocks) {
+  if (top_blocks > config.layers) {
+    throw Error(ErrorKind::kInvalidInput,
+                fmt::format("features.top_blocks is {}, but the model has {} blocks", top_blocks, config.layers));
+  }
+  return top_blocks == 0 ? 0 : config.layers - top_blocks;
+}
+
+// The first coordinate of a layer.
+int64_t FirstParam(const AdapterLayout& layout, int64_t layer) {
+  int64_t first = layout.num_params();
+  for (int g = 0; g < kNumLinearGroups; ++g) {
+    const AdapterLayout::Group& group = layout.group(layer, static_cast<LinearGroup>(g));
+    if (!group.slots.empty()) first = std::min(first, group.a_offset);
+  }
+  return first;
+}
+
+// Nothing of the moments in front of `end`, so that the Adam form is zero there.
+void ForgetBefore(int64_t end, FeatureCheckpoint& c) {
+  for (Tensor* moment : {&c.m, &c.v}) {
+    *moment = moment->clone();
+    moment->narrow(0, 0, end).zero_();
+  }
 }
 
 }  // namespace
@@ -119,7 +149,10 @@ std::vector<int64_t> AllProjectionDims(const FeatureOptions& options) {
 
 FeatureExtractor::FeatureExtractor(const Decoder& decoder, std::vector<FeatureCheckpoint> checkpoints,
                                    const FeatureOptions& options, const std::vector<int64_t>& dims)
-    : decoder_(decoder), options_(options), layout_(decoder.config(), checkpoints.at(0).adapter.config) {
+    : decoder_(decoder),
+      options_(options),
+      layout_(decoder.config(), checkpoints.at(0).adapter.config),
+      first_layer_(FirstLayer(decoder.config(), options.top_blocks)) {
   if (options.checkpoints == "last") checkpoints.erase(checkpoints.begin(), checkpoints.end() - 1);
   pieces_aligned_ = PiecesAligned(layout_);
   for (int64_t dim : dims.empty() ? std::vector{options.projection_dim} : dims) {
@@ -128,6 +161,7 @@ FeatureExtractor::FeatureExtractor(const Decoder& decoder, std::vector<FeatureCh
     sum_size_ += projections_.back().sum_size();
   }
   for (FeatureCheckpoint& c : checkpoints) {
+    if (first_layer_ > 0) ForgetBefore(FirstParam(layout_, first_layer_), c);
     auto weights = std::make_unique<LoraWeights>(layout_, c.adapter, decoder.dtype(), decoder.device());
     stages_.push_back({std::move(c), std::move(weights)});
   }
@@ -143,7 +177,7 @@ void FeatureExtractor::Backpropagate(const std::vector<Segment>& segments, const
   PackedBatch batch = PackRows(rows);
   for (const Segment& segment : segments) batch.caches.push_back(segment.cache);
   ExampleGradients gradients(std::move(adapters), sink);
-  ForwardTape tape;
+  ForwardTape tape{.first_layer = first_layer_};
   Tensor residual = decoder_.Forward(batch, &gradients, &tape), grad_residual;
   decoder_.LossAndGradient(residual, InstructionTargets(batch), grad_residual);
   decoder_.Backward(batch, tape, grad_residual, gradients);
@@ -192,7 +226,7 @@ void FeatureExtractor::FinishRow(const float* sum, size_t row, std::vector<std::
     const auto dim = static_cast<size_t>(projections_[p].d_proj());
     const std::span<float> feature(&features[p][row * dim], dim);
     projections_[p].Finish(sum, feature.data());
-    Normalise(feature, row);
+    Scale(feature, row, options_.normalise ? 0 : 1 / static_cast<double>(stages_.size()));
     sum += projections_[p].sum_size();
   }
 }

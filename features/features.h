@@ -25,8 +25,11 @@ struct FeatureOptions {
   std::vector<int64_t> more_projection_dims = {};
   std::string momentum = "included";
   std::string checkpoints = "all";
+  int64_t top_blocks = 0;
   int64_t max_tokens_per_pass = 2048;
   int64_t seed = 0;
+  // Features of length 1, as all who compare them want them. False is for comparison only: not an option of a run.
+  bool normalise = true;
 };
 template <typename Visitor>
 void VisitOptions(FeatureOptions& o, Visitor& v) {
@@ -34,6 +37,7 @@ void VisitOptions(FeatureOptions& o, Visitor& v) {
   v.Field("more_projection_dims", o.more_projection_dims, "further lengths, made in the same passes and kept in features/<length>/, for comparison; clusters and routing use projection_dim");
   v.Field("momentum", o.momentum, "whether Adam's first moment, common to all rows, enters the feature (the paper's: included)", OneOf({"included", "excluded"}));
   v.Field("checkpoints", o.checkpoints, "epochs whose gradients are averaged", OneOf({"all", "last"}));
+  v.Field("top_blocks", o.top_blocks, "only the gradients of the last N blocks, which saves the backward pass of those below; 0 = all", AtLeast(0));
   v.Field("max_tokens_per_pass", o.max_tokens_per_pass, "tokens per pass; memory grows with it", AtLeast(1));
   v.Field("seed", o.seed, "of the random projection", AtLeast(0));
 }
@@ -52,7 +56,8 @@ struct FeatureCheckpoint {
 // Holds what is common to all rows: checkpoints and projection. Single-thread use.
 class FeatureExtractor {
  public:
-  // Of length options.projection_dim; with `dims`, of all these.
+  // Of length options.projection_dim; with `dims`, of all these. kInvalidInput when the model has fewer than
+  // options.top_blocks blocks.
   FeatureExtractor(const Decoder& decoder, std::vector<FeatureCheckpoint> checkpoints, const FeatureOptions& options,
                    const std::vector<int64_t>& dims = {});
 
@@ -82,6 +87,7 @@ class FeatureExtractor {
   const Decoder& decoder_;
   FeatureOptions options_;
   AdapterLayout layout_;
+  int64_t first_layer_ = 0;  // whose gradients count
   std::vector<Stage> stages_;
   // One segment of a pass: a row under one checkpoint.
   struct Segment {

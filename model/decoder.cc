@@ -93,10 +93,10 @@ Tensor Decoder::Forward(const PackedBatch& batch, LinearDelta* delta, ForwardTap
   Tensor positions = Positions(batch);
   Tensor residual = weights_.embedding.index_select(0, batch.ids.to(device())).to(torch::kFloat);  // [tokens, dim]
   if (config().embedding_scale != 1) residual.mul_(config().embedding_scale);
-  if (tape) *tape = {std::vector<LayerTape>(config().layers), positions};
+  if (tape) *tape = {tape->first_layer, std::vector<LayerTape>(config().layers), positions};
   Tensor pending;  // what the next norm adds to the residual first
   for (int64_t layer = 0; layer < config().layers; ++layer) {
-    LayerTape* kept = tape ? &tape->layers[layer] : nullptr;
+    LayerTape* kept = tape && layer >= tape->first_layer ? &tape->layers[layer] : nullptr;
     AttentionBlock(layer, batch, positions, delta, residual, pending, kept);
     MlpBlock(layer, batch, delta, residual, pending, kept);
   }
@@ -209,9 +209,9 @@ void Decoder::MlpBlock(int64_t layer, const PackedBatch& batch, LinearDelta* del
 
 void Decoder::Backward(const PackedBatch& batch, ForwardTape& tape, Tensor grad_residual, TrainableDelta& delta) const {
   at::NoGradGuard no_grad;
-  for (int64_t layer = config().layers - 1; layer >= 0; --layer) {
+  for (int64_t layer = config().layers - 1; layer >= tape.first_layer; --layer) {
     MlpBackward(layer, batch, tape.layers[layer], delta, grad_residual);
-    AttentionBlockBackward(layer, batch, tape.positions, tape.layers[layer], delta, grad_residual);
+    AttentionBlockBackward(layer, batch, tape, delta, grad_residual);
     tape.layers[layer] = {};
   }
 }
@@ -232,9 +232,10 @@ void Decoder::MlpBackward(int64_t layer, const PackedBatch& batch, LayerTape& t,
   NormBackward(grad_normed, t.ffn_in, t.ffn_rstd, w.ffn_norm, grad_residual);
 }
 
-void Decoder::AttentionBlockBackward(int64_t layer, const PackedBatch& batch, const Tensor& positions, LayerTape& t,
-                                     TrainableDelta& delta, Tensor& grad_residual) const {
+void Decoder::AttentionBlockBackward(int64_t layer, const PackedBatch& batch, ForwardTape& tape, TrainableDelta& delta,
+                                     Tensor& grad_residual) const {
   const ModelConfig& c = config();
+  LayerTape& t = tape.layers[layer];
   const LayerWeights& w = weights_.layers[layer];
   Tensor grad_out = BlockOutputGradient(grad_residual, dtype(), w.attn_post_norm, t.attn_post_in, t.attn_post_rstd);
   Tensor grad_attended = FrozenLinearBackward(grad_out, fused_[layer].o);
@@ -242,17 +243,18 @@ void Decoder::AttentionBlockBackward(int64_t layer, const PackedBatch& batch, co
   Tensor grad_qkv = torch::empty_like(t.qkv);
   AttentionBackward(LayerAttention(c, layer), batch, t.qkv, t.attn_out, grad_attended, grad_qkv);
   Tensor grad_k = grad_qkv.narrow(1, c.heads * c.head_dim, c.kv_heads * c.head_dim);
-  Rotate(layer, positions, grad_qkv, /*inverse=*/true);
+  Rotate(layer, tape.positions, grad_qkv, /*inverse=*/true);
   if (c.qk_norm) {
     SliceNormBackward(grad_qkv, c.heads, w.q_norm, t.q_in, t.q_rstd);
     SliceNormBackward(grad_k, c.kv_heads, w.k_norm, t.k_in, t.k_rstd);
   }
   Tensor normed = torch::empty_like(t.attn_in);
   ReplayNorm(t.attn_in, t.attn_rstd, w.attn_norm, normed);
-  Tensor grad_normed;  // below the first block nothing is trained
-  if (layer > 0) grad_normed = FrozenLinearBackward(grad_qkv, fused_[layer].qkv);
+  Tensor grad_normed;
+  const bool needed = layer > tape.first_layer;  // below the first block nothing is trained
+  if (needed) grad_normed = FrozenLinearBackward(grad_qkv, fused_[layer].qkv);
   delta.AddBackward(layer, LinearGroup::kQkv, batch, normed, grad_qkv, grad_normed);
-  if (layer > 0) NormBackward(grad_normed, t.attn_in, t.attn_rstd, w.attn_norm, grad_residual);
+  if (needed) NormBackward(grad_normed, t.attn_in, t.attn_rstd, w.attn_norm, grad_residual);
 }
 
 Tensor Decoder::FinalNorm(const Tensor& rows, Tensor& rstd, Tensor& saved) const {

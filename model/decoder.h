@@ -30,6 +30,7 @@ struct LayerTape {
 };
 
 struct ForwardTape {
+  int64_t first_layer = 0;  // set before Forward; blocks below keep nothing and get no backward pass
   std::vector<LayerTape> layers;
   torch::Tensor positions;  // [tokens] i64 cpu
 };
@@ -58,7 +59,7 @@ class Decoder {
   torch::Tensor Forward(const PackedBatch& batch, LinearDelta* delta, ForwardTape* tape = nullptr) const;
 
   // grad_residual [tokens, dim] f32: gradient with respect to Forward's result; consumed. Calls delta.AddBackward for
-  // every layer from the last to the first; frees the tape as it goes.
+  // every layer from the last to the tape's first; frees the tape as it goes.
   void Backward(const PackedBatch& batch, ForwardTape& tape, torch::Tensor grad_residual, TrainableDelta& delta) const;
 
   // logits [n, vocab] f32 of chosen rows of Forward's result. residual [n, dim] f32.
@@ -85,8 +86,8 @@ class Decoder {
                 torch::Tensor& pending, LayerTape* tape) const;
   void MlpBackward(int64_t layer, const PackedBatch& batch, LayerTape& tape, TrainableDelta& delta,
                    torch::Tensor& grad_residual) const;
-  void AttentionBlockBackward(int64_t layer, const PackedBatch& batch, const torch::Tensor& positions, LayerTape& tape,
-                              TrainableDelta& delta, torch::Tensor& grad_residual) const;
+  void AttentionBlockBackward(int64_t layer, const PackedBatch& batch, ForwardTape& tape, TrainableDelta& delta,
+                              torch::Tensor& grad_residual) const;
   torch::Tensor Linear(int64_t layer, LinearGroup group, const FrozenMatrix& weight, const PackedBatch& batch,
                        const torch::Tensor& x, LinearDelta* delta) const;
   void RotateAndNormQk(int64_t layer, const torch::Tensor& positions, torch::Tensor& qkv, LayerTape* tape) const;
