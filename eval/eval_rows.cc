@@ -49,7 +49,7 @@ std::vector<EvalRow> LoadEvalRows(const std::vector<std::string>& files, int64_t
       const auto response = responses.find(record.line);
       const std::string& reference = response != responses.end() ? response->second : *record.answer;
       rows.push_back({chat.EncodePrompt(record.messages), chat.EncodeResponse(reference), *record.answer,
-                      record.source});
+                      record.source, record.messages.back().content});
     }
   }
   KeepEvenly(rows, limit);

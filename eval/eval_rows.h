@@ -16,6 +16,7 @@ struct EvalRow {
       response;  // of the reference, or of the answer where the row has no more; ends the turn
   std::string gold;
   std::string source;
+  std::string instruction = {};  // text of the last message: what is asked
 };
 
 // All rows of all files that have an answer, in order (the others are counted in a warning per file); `limit` > 0 keeps that many spread evenly over them.

@@ -61,8 +61,9 @@ std::string OrReason(Make make) {
   }
 }
 
-std::string Points(const Estimate& e) {
-  return fmt::format("{:.1f} [{:.1f}, {:.1f}]", 100 * e.mean, 100 * e.interval.low, 100 * e.interval.high);
+std::string Points(const std::optional<Estimate>& e) {
+  if (!e) return "-";
+  return fmt::format("{:.1f} [{:.1f}, {:.1f}]", 100 * e->mean, 100 * e->interval.low, 100 * e->interval.high);
 }
 
 // A difference, coloured when its interval excludes zero. `sign`: 1 where more is better.
@@ -87,13 +88,16 @@ std::string ResultsTable(const std::vector<MethodSummary>& summaries) {
                           EscapeHtml(s.failure));
       continue;
     }
+    const bool answered = s.num_answered > 0;
     html += "<tr>" + Cell(s.name) + Cell(std::to_string(s.seeds.size())) + Cell(FormatCount(s.num_answered)) +
             Cell(Points(s.macro)) + DifferenceCell(s.macro_gain, 100, 1, 1) +
             Cell(s.micro_gain ? fmt::format("{:+.1f}%", 100 * s.relative_gain) : "") +
-            Cell(fmt::format("{:.1f}", 100 * s.micro.mean)) + Cell(fmt::format("{:.1f}", 100 * s.strict)) +
+            Cell(answered ? fmt::format("{:.1f}", 100 * s.micro->mean) : "-") +
+            Cell(answered ? fmt::format("{:.1f}", 100 * s.strict) : "-") +
             Cell(s.loss ? fmt::format("{:.4f} (n={})", s.loss->mean, s.num_losses) : "-") +
             DifferenceCell(s.loss_change, 1, 4, -1) + Cell(fmt::format("{:.0f}", s.train_s)) +
-            Cell(fmt::format("{:.0f}", s.decode_s)) + Cell(FormatBytes(s.peak_bytes)) + "</tr>\n";
+            Cell(answered ? fmt::format("{:.0f}", s.decode_s) : "-") +
+            Cell(answered ? FormatBytes(s.peak_bytes) : "-") + "</tr>\n";
   }
   html += "</table></div>\n<ul>\n";
   for (const MethodSummary& s : summaries) {
@@ -106,7 +110,7 @@ std::string ResultsTable(const std::vector<MethodSummary>& summaries) {
 std::string SourceTable(const std::vector<MethodSummary>& summaries) {
   std::string html;
   for (const MethodSummary& s : summaries) {
-    if (s.seeds.empty()) continue;
+    if (s.num_answered == 0) continue;
     if (html.empty()) {
       std::vector<std::string> names = {"method"};
       for (const auto& [source, value] : s.by_source) names.push_back(source);
@@ -132,7 +136,7 @@ std::string Forests(const std::vector<MethodSummary>& summaries) {
 }
 
 // Curves of the ablations that were run: (number, response loss).
-std::string Curves(const std::vector<MethodSummary>& summaries, const StudyJob& job, size_t num_clusters) {
+std::string Curves(const std::vector<MethodSummary>& summaries, size_t num_clusters) {
   const auto loss_of = [&](const std::string& name) -> std::optional<double> {
     for (const MethodSummary& s : summaries) {
       if (s.name == name && s.loss) return s.loss->mean;
@@ -153,10 +157,11 @@ std::string Curves(const std::vector<MethodSummary>& summaries, const StudyJob& 
                                         {2, "top_2"},
                                         {4, num_clusters > 4 ? "top_4" : ""},
                                         {static_cast<double>(num_clusters), "ensemble"}});
-  chart("log2 of the feature's length",
-        {{9, "d_proj_512"},
-         {11, "d_proj_2048"},
-         {std::log2(static_cast<double>(job.features.projection_dim)), "ensemble"}});
+  chart("log2 of the feature's length", {{9, "d_proj_512"},
+                                         {10, "d_proj_1024"},
+                                         {11, "d_proj_2048"},
+                                         {12, "d_proj_4096"},
+                                         {13, "d_proj_8192"}});
   return html.empty() ? Paragraph("No ablation with a curve was run.")
                       : "<div class=\"pair\">" + html + "</div>\n";
 }
@@ -319,7 +324,7 @@ std::string Sections(Workbench& bench, const StudyResult& result) {
     html += Section("Gradient features of the training rows (t-SNE)",
                     OrReason([&] { return FeatureMaps(bench, features, clustering); }));
     html += Section("Curves",
-                    OrReason([&] { return Curves(result.summaries, job, clustering.clusters.size()); }));
+                    OrReason([&] { return Curves(result.summaries, clustering.clusters.size()); }));
     html += Section("Routing examples",
                     OrReason([&] { return RoutingExamples(job, features, clustering, *ensemble); }));
     html += Section("Learning curves", OrReason([&] { return LearningCurves(bench, clustering); }));
@@ -349,7 +354,10 @@ void WriteHtmlReport(Workbench& bench, const StudyResult& result) {
                             "whose interval excludes zero are coloured. Figures of clusters are of seed {}.",
                             FormatCount(static_cast<int64_t>(job.train.rows.size())),
                             FormatCount(static_cast<int64_t>(job.test.size())),
-                            FormatCount(static_cast<int64_t>(AnsweredRows(job).size())), job.lora.rank,
+                            FormatCount(static_cast<int64_t>(
+                                StudyAnsweredRows(job.study, /*central=*/true, static_cast<int64_t>(job.test.size()))
+                                    .size())),
+                            job.lora.rank,
                             Join(seeds, ", "), bench.seed()));
   html += Sections(bench, result) + "</body></html>\n";
   WriteFileAtomically(job.directory / "report.html", html);

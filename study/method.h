@@ -32,9 +32,13 @@ struct StudyPlan {
 struct StudyMethod {
   std::string name;
   std::string help;    // one line: adapters, weights, mixing
-  std::string origin;  // "paper", "ablation" or "beyond"
+  std::string origin;  // "paper": the central comparison; "ablation" or "beyond"
   // Trains what is missing on the bench and says who answers. Must not depend on anything but the bench.
   StudyPlan (*plan)(Workbench& bench);
+  // A length of features that the plan needs beside the configured one, so that all are made in one pass.
+  int64_t projection_dim = 0;
+
+  bool central() const { return origin == "paper"; }
 };
 
 // All methods in the order of the report; names are unique.
@@ -46,9 +50,27 @@ const StudyMethod& FindStudyMethod(const std::string& name);
 StudyPlan RoutedPlan(Workbench& bench, const StudyFeatures& features, const Clustering& clustering,
                      const RoutingOptions& routing);
 
+// The ensemble with something changed in the configuration's own options.
+struct Variant {
+  FeatureOptions features;
+  ClusterOptions cluster;
+  RoutingOptions routing;
+  MixingRule mixing = MixingRule::kLogits;
+};
+StudyPlan PlanOf(Workbench& bench, const Variant& variant);
+
+// As a method's plan: PlanOf after `Change(Variant&)`.
+template <auto Change>
+StudyPlan Changed(Workbench& bench) {
+  Variant variant{bench.job().features, bench.job().cluster, bench.job().routing};
+  Change(variant);
+  return PlanOf(bench, variant);
+}
+
 // The families, one file each.
 std::vector<StudyMethod> SingleAdapterMethods();
 std::vector<StudyMethod> ExpertMethods();
+std::vector<StudyMethod> FeatureMethods();
 std::vector<StudyMethod> ClusteringMethods();
 
 }  // namespace elrea

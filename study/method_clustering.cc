@@ -1,7 +1,6 @@
-// The ensemble with other clusterings or other features: K-means and principal components (the paper's
-// ablations), and hidden states in place of gradients, as features or for a trained router (beyond the
-// paper).
-#include <ATen/ATen.h>
+// The ensemble with other clusterings: other numbers of clusters, K-means and principal components (the
+// paper's ablations), and with a router that is trained on hidden states (beyond the paper).
+#include <fmt/format.h>
 
 #include <algorithm>
 
@@ -18,21 +17,54 @@ constexpr int64_t kComponents = 64;
 // As many as the sample that the components are found on allows.
 int64_t Components(const Workbench& bench) {
   const StudyJob& job = bench.job();
-  const int64_t sample = std::min<int64_t>(static_cast<int64_t>(job.train.rows.size()), job.cluster.sample_rows);
+  const int64_t sample =
+      std::min<int64_t>(static_cast<int64_t>(job.train.rows.size()), job.cluster.sample_rows);
   return std::min<int64_t>({kComponents, job.features.projection_dim, sample - 1});
 }
 
-const Clustering& KMeansClusters(Workbench& bench, const StudyFeatures& features) {
+KMeansOptions OptionsOf(const Workbench& bench) {
   const ClusterOptions& options = bench.job().cluster;
-  const KMeansOptions kmeans{.num_clusters = options.birch.num_clusters,
-                             .seed = static_cast<uint64_t>(options.seed)};
-  return bench.OtherClusters(
-      features, {{"kmeans", kmeans.num_clusters}, {"restarts", kmeans.restarts}, {"seed", kmeans.seed}},
-      [&](RowMatrix train) { return KMeans(kmeans, train).labels; });
+  return {.num_clusters = options.birch.num_clusters, .seed = static_cast<uint64_t>(options.seed)};
 }
 
-StudyPlan Birch(Workbench& bench, const StudyFeatures& features) {
-  return RoutedPlan(bench, features, bench.Clusters(features, bench.job().cluster), bench.job().routing);
+Json AlgorithmOf(const KMeansOptions& kmeans) {
+  return {{"kmeans", kmeans.num_clusters}, {"restarts", kmeans.restarts}, {"seed", kmeans.seed}};
+}
+
+const Clustering& KMeansClusters(Workbench& bench, const StudyFeatures& features) {
+  const KMeansOptions kmeans = OptionsOf(bench);
+  return bench.OtherClusters(features, AlgorithmOf(kmeans),
+                             [&](RowMatrix train) { return KMeans(kmeans, train).labels; });
+}
+
+// Labels by the distances of features as long as they are; centroids and routing are those of unit features,
+// since a cosine knows no lengths.
+StudyPlan KMeansUnnormalised(Workbench& bench) {
+  FeatureOptions options = bench.job().features;
+  const StudyFeatures& unit = bench.Features(options);
+  options.normalise = false;
+  const FeatureStore& raw = *bench.Features(options).train;
+  const KMeansOptions kmeans = OptionsOf(bench);
+  Json algorithm = AlgorithmOf(kmeans);
+  algorithm["labels_of"] = raw.spec().fingerprint;
+  const Clustering& clustering = bench.OtherClusters(unit, algorithm, [&](RowMatrix) {
+    return KMeans(kmeans, {raw.all().data(), raw.num_rows(), raw.dim()}).labels;
+  });
+  return RoutedPlan(bench, unit, clustering, bench.job().routing);
+}
+
+void Centered(Variant& v) { v.cluster.center = "mean"; }
+
+template <int64_t Number>
+void IntoClusters(Variant& v) {
+  v.cluster.birch.num_clusters = Number;
+  v.cluster.max_rounds = 0;
+}
+
+template <int64_t Number>
+StudyMethod NumberMethod() {
+  return {fmt::format("clusters_{}", Number), fmt::format("{} clusters, none divided again", Number),
+          "ablation", Changed<IntoClusters<Number>>};
 }
 
 StudyPlan KMeansOnFeatures(Workbench& bench) {
@@ -46,10 +78,9 @@ StudyPlan KMeansOnPca(Workbench& bench) {
 }
 
 StudyPlan BirchOnPca(Workbench& bench) {
-  return Birch(bench, PcaFeatures(bench, bench.job().features, Components(bench)));
+  const StudyFeatures& features = PcaFeatures(bench, bench.job().features, Components(bench));
+  return RoutedPlan(bench, features, bench.Clusters(features, bench.job().cluster), bench.job().routing);
 }
-
-StudyPlan HiddenStates(Workbench& bench) { return Birch(bench, HiddenStateFeatures(bench)); }
 
 // The ensemble's clusters and experts; weights are the probabilities of a softmax regression from hidden
 // states to clusters, and the base weighs 1 - the largest.
@@ -71,14 +102,21 @@ StudyPlan HiddenRouter(Workbench& bench) {
 }  // namespace
 
 std::vector<StudyMethod> ClusteringMethods() {
-  return {{"kmeans", "K-means in place of BIRCH", "beyond", KMeansOnFeatures},
-          {"birch_pca", "clusters and routing on up to 64 principal components of the features", "ablation",
-           BirchOnPca},
-          {"kmeans_pca", "the same with K-means", "ablation", KMeansOnPca},
-          {"hidden_states", "mean hidden states of the instruction in place of gradients", "beyond",
-           HiddenStates},
-          {"hidden_router", "the ensemble's experts, weighed by a classifier of hidden states", "beyond",
-           HiddenRouter}};
+  return {
+      {"kmeans", "K-means in place of BIRCH", "beyond", KMeansOnFeatures},
+      {"birch_pca", "clusters and routing on up to 64 principal components of the features", "ablation",
+       BirchOnPca},
+      {"kmeans_pca", "the same with K-means", "ablation", KMeansOnPca},
+      {"kmeans_unnormalised", "K-means on features that keep their lengths", "ablation", KMeansUnnormalised},
+      {"centered", "clusters and routing after subtracting the mean feature", "ablation", Changed<Centered>},
+      NumberMethod<2>(),
+      NumberMethod<3>(),
+      NumberMethod<4>(),
+      NumberMethod<6>(),
+      NumberMethod<8>(),
+      NumberMethod<16>(),
+      {"hidden_router", "the ensemble's experts, weighed by a classifier of hidden states", "beyond",
+       HiddenRouter}};
 }
 
 }  // namespace elrea

@@ -1,5 +1,5 @@
 // The ensemble of cluster experts and what is changed in it one piece at a time: the weights, the mixing, the
-// clusters, the features.
+// rows of the experts.
 #include <algorithm>
 
 #include "core/rng.h"
@@ -7,32 +7,6 @@
 
 namespace elrea {
 namespace {
-
-struct Variant {
-  FeatureOptions features;
-  ClusterOptions cluster;
-  RoutingOptions routing;
-  MixingRule mixing = MixingRule::kLogits;
-};
-
-StudyPlan PlanOf(Workbench& bench, const Variant& variant) {
-  const StudyFeatures& features = bench.Features(variant.features);
-  StudyPlan plan = RoutedPlan(bench, features, bench.Clusters(features, variant.cluster), variant.routing);
-  plan.mixing = variant.mixing;
-  return plan;
-}
-
-Variant Default(const Workbench& bench) {
-  return {bench.job().features, bench.job().cluster, bench.job().routing};
-}
-
-// PlanOf with one change to the configuration's own options.
-template <auto Change>
-StudyPlan Changed(Workbench& bench) {
-  Variant variant = Default(bench);
-  Change(variant);
-  return PlanOf(bench, variant);
-}
 
 // Clusters of the ensemble's number and sizes with rows drawn at random, weighed alike (as in the paper,
 // without the base: there is no centroid it could be weighed by).
@@ -64,11 +38,6 @@ void Probabilities(Variant& v) { v.mixing = MixingRule::kProbabilities; }
 void Layers(Variant& v) { v.mixing = MixingRule::kLayers; }
 void Parameters(Variant& v) { v.mixing = MixingRule::kParameters; }
 void Sharp(Variant& v) { v.routing.temperature /= 4; }
-void Centered(Variant& v) { v.cluster.center = "mean"; }
-void NoMomentum(Variant& v) { v.features.momentum = "excluded"; }
-void LastCheckpoint(Variant& v) { v.features.checkpoints = "last"; }
-void Dim512(Variant& v) { v.features.projection_dim = 512; }
-void Dim2048(Variant& v) { v.features.projection_dim = 2048; }
 
 }  // namespace
 
@@ -82,6 +51,13 @@ StudyPlan RoutedPlan(Workbench& bench, const StudyFeatures& features, const Clus
     std::vector<double>& weights = plan.weights.emplace_back(1, routed.base_weight);
     weights.insert(weights.end(), routed.weights.begin(), routed.weights.end());
   }
+  return plan;
+}
+
+StudyPlan PlanOf(Workbench& bench, const Variant& variant) {
+  const StudyFeatures& features = bench.Features(variant.features);
+  StudyPlan plan = RoutedPlan(bench, features, bench.Clusters(features, variant.cluster), variant.routing);
+  plan.mixing = variant.mixing;
   return plan;
 }
 
@@ -100,11 +76,6 @@ std::vector<StudyMethod> ExpertMethods() {
       {"probabilities", "the ensemble, probabilities averaged in place of logits", "ablation",
        Changed<Probabilities>},
       {"sharp", "the ensemble at a quarter of the routing temperature", "ablation", Changed<Sharp>},
-      {"centered", "clusters and routing after subtracting the mean feature", "ablation", Changed<Centered>},
-      {"no_momentum", "features without Adam's first moment", "ablation", Changed<NoMomentum>},
-      {"last_checkpoint", "features of the last checkpoint only", "ablation", Changed<LastCheckpoint>},
-      {"d_proj_512", "features of 512 numbers", "ablation", Changed<Dim512>},
-      {"d_proj_2048", "features of 2,048 numbers", "ablation", Changed<Dim2048>},
   };
 }
 

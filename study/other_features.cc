@@ -6,10 +6,13 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "core/log.h"
 #include "core/rng.h"
+#include "encoder/sentence_encoder.h"
 #include "features/extract_rows.h"
 #include "lora/lora_mix.h"
+#include "model/fetch.h"
 
 namespace elrea {
 namespace {
@@ -17,6 +20,7 @@ namespace {
 using torch::Tensor;
 
 constexpr int64_t kRowsPerPass = 8;
+constexpr size_t kTextsPerCall = 256;
 
 Tensor AsTensor(const FeatureStore& store) {
   return torch::from_blob(const_cast<float*>(store.all().data()), {store.num_rows(), store.dim()},
@@ -50,6 +54,46 @@ Tensor MeanStates(const StudyJob& job, const LoraWeights* adapter,
     progress.Set(static_cast<int64_t>(end));
   }
   return torch::stack(means);
+}
+
+// All that an encoder's vectors depend on.
+std::string EncoderChecksum(const fs::path& directory) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
+    if (entry.is_regular_file()) files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  std::string text;
+  for (const fs::path& file : files) {
+    const MappedFile mapped(file);
+    text += fmt::format("{} {}\n", fs::relative(file, directory).string(), ChecksumHex({reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size()}));
+  }
+  return ChecksumHex(text);
+}
+
+std::string TextsChecksum(const std::vector<std::string>& texts) {
+  std::string lines;
+  for (const std::string& text : texts) lines += ChecksumHex(text) + "\n";
+  return ChecksumHex(lines);
+}
+
+// [texts, dim] f32.
+Tensor Embeddings(const SentenceEncoder& encoder, const std::vector<std::string>& texts) {
+  std::vector<Tensor> parts;
+  int64_t num_cut = 0;
+  Progress progress("instruction embeddings", static_cast<int64_t>(texts.size()), "rows");
+  for (size_t begin = 0; begin < texts.size(); begin += kTextsPerCall) {
+    const size_t count = std::min(kTextsPerCall, texts.size() - begin);
+    int64_t cut = 0;
+    parts.push_back(encoder.Embed(std::span(texts).subspan(begin, count), &cut));
+    num_cut += cut;
+    progress.Set(static_cast<int64_t>(begin + count));
+  }
+  if (num_cut > 0) {
+    LogWarning("study", "{} of {} instructions are longer than the sentence encoder's {} tokens and were cut", num_cut,
+               texts.size(), encoder.max_tokens());
+  }
+  return torch::cat(parts);
 }
 
 }  // namespace
@@ -91,11 +135,7 @@ const StudyFeatures& PcaFeatures(Workbench& bench, const FeatureOptions& options
 const StudyFeatures& HiddenStateFeatures(Workbench& bench) {
   const StudyJob& job = bench.job();
   const StudyAdapter& base = bench.Base();
-  std::vector<std::span<const int32_t>> train_rows, test_rows;
-  for (const TokenRow& row : job.train.rows) {
-    train_rows.push_back(std::span(row.tokens).first(static_cast<size_t>(row.num_prompt)));
-  }
-  for (const EvalRow& row : job.test) test_rows.emplace_back(row.prompt);
+  const auto train_rows = TrainInstructions(job), test_rows = TestInstructions(job);
   const Json identity = {{"hidden_states_of", base.checksum},
                          {"backbone", job.decoder->weights().fingerprint},
                          {"train", InstructionsChecksum(train_rows)},
@@ -105,6 +145,23 @@ const StudyFeatures& HiddenStateFeatures(Workbench& bench) {
     const std::string fingerprint = ChecksumHex(JsonLine(identity));
     Save(train, rows - mean, fingerprint, identity["train"]);
     Save(test, MeanStates(job, base.weights.get(), test_rows) - mean, fingerprint, identity["test"]);
+  });
+}
+
+const StudyFeatures& InstructionEmbeddings(Workbench& bench) {
+  const StudyJob& job = bench.job();
+  std::vector<std::string> train_texts, test_texts;
+  for (const ExampleRecord& record : job.train.records) train_texts.push_back(record.prompt.back().content);
+  for (const EvalRow& row : job.test) test_texts.push_back(row.instruction);
+  const fs::path directory = ResolveModel(job.study.sentence_encoder);
+  const SentenceEncoder encoder = SentenceEncoder::Load(directory);
+  const Json identity = {{"instruction_embeddings", EncoderChecksum(directory)},
+                         {"train", TextsChecksum(train_texts)},
+                         {"test", TextsChecksum(test_texts)}};
+  return bench.OtherFeatures(identity, [&](const fs::path& train, const fs::path& test) {
+    const std::string fingerprint = ChecksumHex(JsonLine(identity));
+    Save(train, Embeddings(encoder, train_texts), fingerprint, identity["train"]);
+    Save(test, Embeddings(encoder, test_texts), fingerprint, identity["test"]);
   });
 }
 

@@ -1,5 +1,5 @@
 // Features other than the gradients', for clustering and routing in their place: principal components of the
-// gradients' features, and mean hidden states of the instruction.
+// gradients' features, mean hidden states of the instruction, and its embedding by a sentence encoder.
 #pragma once
 
 #include "study/workbench.h"
@@ -13,6 +13,10 @@ const StudyFeatures& PcaFeatures(Workbench& bench, const FeatureOptions& options
 // Unit rows [rows, dim]: the last residual of the instruction's tokens under the base adapter, averaged; the
 // mean of the training rows is taken off first, since it is most of every row.
 const StudyFeatures& HiddenStateFeatures(Workbench& bench);
+
+// Unit rows [rows, dim] of study.sentence_encoder: of the text of the last message of each instruction. Errors as of
+// SentenceEncoder::Load.
+const StudyFeatures& InstructionEmbeddings(Workbench& bench);
 
 // Principal components [components, dim] f32 of centred rows [rows, dim], by falling variance.
 torch::Tensor PrincipalComponents(const torch::Tensor& centred, int64_t components);

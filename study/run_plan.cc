@@ -93,17 +93,19 @@ uint64_t PeakBytes() {
 }
 void ResetPeak() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
-std::vector<Prediction> Answer(const Workbench& bench, const std::string& name, const StudyPlan& plan,
+std::vector<Prediction> Answer(const Workbench& bench, const StudyMethod& method, const StudyPlan& plan,
                                MethodOutcome& outcome) {
   const StudyJob& job = bench.job();
-  const std::vector<int64_t> rows = AnsweredRows(job);
+  const std::vector<int64_t> rows =
+      StudyAnsweredRows(job.study, method.central(), static_cast<int64_t>(job.test.size()));
+  if (rows.empty()) return {};
   std::vector<EvalRow> answered;
   for (int64_t row : rows) answered.push_back(job.test[static_cast<size_t>(row)]);
   AnswerJob answers{job.decoder, job.tokenizer, job.chat, job.packed, answered, job.generation};
   if (plan.mixing == MixingRule::kVotes) answers.sampling.temperature = 1;
   answers.chunk_rows = MakesAdapters(plan) ? kRowsWithOwnAdapter : job.eval.chunk_rows;
   answers.style = ParseAnswerStyle(job.eval.answer_style);
-  answers.label = fmt::format("seed {}: {}", bench.seed(), name);
+  answers.label = fmt::format("seed {}: {}", bench.seed(), method.name);
   Json identity = PlanJson(job, plan, rows);
   identity["generation"] = OptionSet(answers.sampling).ToJson();
   identity["decode_weights"] = job.packed != nullptr ? "packed" : "dense";
@@ -151,20 +153,12 @@ std::vector<double> Losses(const Workbench& bench, const std::string& name, cons
 
 }  // namespace
 
-std::vector<int64_t> AnsweredRows(const StudyJob& job) {
-  const auto n = static_cast<int64_t>(job.test.size());
-  const int64_t count = job.study.answer_limit > 0 ? std::min(job.study.answer_limit, n) : n;
-  std::vector<int64_t> rows;
-  for (int64_t i = 0; i < count; ++i) rows.push_back(i * n / count);
-  return rows;
-}
-
-MethodOutcome RunPlan(const Workbench& bench, const std::string& name, const StudyPlan& plan,
+MethodOutcome RunPlan(const Workbench& bench, const StudyMethod& method, const StudyPlan& plan,
                       HiddenCache& cache) {
   MethodOutcome outcome;
   // Votes have no next-token distribution of their own.
-  if (plan.mixing != MixingRule::kVotes) outcome.losses = Losses(bench, name, plan, cache);
-  outcome.predictions = Answer(bench, name, plan, outcome);
+  if (plan.mixing != MixingRule::kVotes) outcome.losses = Losses(bench, method.name, plan, cache);
+  outcome.predictions = Answer(bench, method, plan, outcome);
   if (plan.routed) outcome.weights = plan.weights;
   return outcome;
 }

@@ -18,15 +18,12 @@ struct MethodOutcome {
   std::vector<std::vector<double>>
       weights;              // [held-out rows][base, experts...] of a routed method, else empty
   double train_s = 0;       // of all adapters and features it stands on
-  double decode_s = 0;      // of answering, routing from stored features aside
-  uint64_t peak_bytes = 0;  // resident, while answering
+  double decode_s = 0;      // of answering, routing from stored features aside; 0 when nothing is answered
+  uint64_t peak_bytes = 0;  // resident, while answering; 0 likewise
 };
 
-// The held-out rows that are answered: study.answer_limit of them, spread evenly.
-std::vector<int64_t> AnsweredRows(const StudyJob& job);
-
-// `cache` serves all plans of one bench. Errors as of AnswerRows.
-MethodOutcome RunPlan(const Workbench& bench, const std::string& name, const StudyPlan& plan,
+// `cache` serves all plans of one bench. Answers the method's StudyAnsweredRows. Errors as of AnswerRows.
+MethodOutcome RunPlan(const Workbench& bench, const StudyMethod& method, const StudyPlan& plan,
                       HiddenCache& cache);
 
 }  // namespace elrea

@@ -25,11 +25,27 @@ std::vector<const StudyMethod*> ChosenMethods(const StudyOptions& options) {
   return methods;
 }
 
+bool RunsUnder(const StudyMethod& method, int64_t seed, const StudyOptions& options) {
+  const std::vector<int64_t>& seeds = StudySeeds(options, method.central());
+  return std::find(seeds.begin(), seeds.end(), seed) != seeds.end();
+}
+
+// Lengths of features that methods need under this seed, beside the configured one.
+std::vector<int64_t> FeatureLengths(const std::vector<const StudyMethod*>& methods, int64_t seed,
+                                    const StudyOptions& options) {
+  std::vector<int64_t> lengths;
+  for (const StudyMethod* method : methods) {
+    if (method->projection_dim > 0 && RunsUnder(*method, seed, options))
+      lengths.push_back(method->projection_dim);
+  }
+  return lengths;
+}
+
 void RunMethod(Workbench& bench, const StudyMethod& method, HiddenCache& cache, MethodRecord& record) {
   try {
     bench.StartCost();
     const StudyPlan plan = method.plan(bench);
-    MethodOutcome outcome = RunPlan(bench, method.name, plan, cache);
+    MethodOutcome outcome = RunPlan(bench, method, plan, cache);
     outcome.train_s = bench.Cost();
     record.outcomes[bench.seed()] = std::move(outcome);
   } catch (const std::exception& error) {  // Error, c10::Error, bad_alloc: the other methods go on
@@ -65,11 +81,14 @@ Json MeanWeights(const MethodRecord& record, const StudyJob& job) {
 }
 
 void WriteResults(const StudyJob& job, const StudyResult& result) {
+  const auto num_rows = static_cast<int64_t>(job.test.size());
   Json json = {
       {"format_version", 1}, {"config", job.config}, {"backbone", job.decoder->weights().fingerprint}};
-  json["data"] = {{"train", job.train.ledger.ToJson()},
-                  {"held_out_rows", SourceCounts(job)},
-                  {"answered_rows", AnsweredRows(job).size()}};
+  json["data"] = {
+      {"train", job.train.ledger.ToJson()},
+      {"held_out_rows", SourceCounts(job)},
+      {"answered_rows", StudyAnsweredRows(job.study, /*central=*/true, num_rows).size()},
+      {"answered_by_ablations", StudyAnsweredRows(job.study, /*central=*/false, num_rows).size()}};
   json["methods"] = Json::array();
   for (size_t i = 0; i < result.records.size(); ++i) {
     Json entry = SummaryJson(result.summaries[i]);
@@ -83,27 +102,32 @@ void WriteResults(const StudyJob& job, const StudyResult& result) {
   WriteFileAtomically(job.directory / "results.txt", SummaryText(result.summaries));
 }
 
+void RunAll(const StudyJob& job, const std::vector<const StudyMethod*>& methods,
+            std::vector<MethodRecord>& records) {
+  size_t done = 0, total = 0;
+  for (const StudyMethod* method : methods) total += StudySeeds(job.study, method->central()).size();
+  for (int64_t seed : job.study.seeds) {
+    Workbench bench(job, seed, FeatureLengths(methods, seed, job.study));
+    HiddenCache cache;
+    for (size_t m = 0; m < methods.size(); ++m) {
+      if (!RunsUnder(*methods[m], seed, job.study)) continue;
+      LogInfo("study", "{} of {}: {} under seed {}", ++done, total, methods[m]->name, seed);
+      RunMethod(bench, *methods[m], cache, records[m]);
+    }
+  }
+}
+
 }  // namespace
 
 StudyResult RunStudy(const StudyJob& job) {
+  CheckStudyOptions(job.study);
   const std::vector<const StudyMethod*> methods = ChosenMethods(job.study);
-  if (job.study.seeds.empty())
-    throw Error(ErrorKind::kInvalidInput, "study.seeds is empty; give at least one");
   if (job.test.empty())
     throw Error(ErrorKind::kInvalidInput, "a study needs held-out rows: set data.test_files");
   StudyResult result;
   for (const StudyMethod* method : methods)
     result.records.push_back({method->name, method->help, method->origin, {}, {}});
-  const size_t total = methods.size() * job.study.seeds.size();
-  size_t done = 0;
-  for (int64_t seed : job.study.seeds) {
-    Workbench bench(job, seed);
-    HiddenCache cache;
-    for (size_t m = 0; m < methods.size(); ++m) {
-      LogInfo("study", "{} of {}: {} under seed {}", ++done, total, methods[m]->name, seed);
-      RunMethod(bench, *methods[m], cache, result.records[m]);
-    }
-  }
+  RunAll(job, methods, result.records);
   const SummaryOptions options{job.eval.bootstrap_samples, job.study.permutation_samples,
                                static_cast<uint64_t>(job.eval.seed), ParseAnswerStyle(job.eval.answer_style)};
   result.summaries = Summarise(result.records, options);

@@ -10,25 +10,45 @@ namespace elrea {
 
 struct StudyOptions {
   std::vector<std::string> methods = {};
-  std::vector<int64_t> seeds = {0, 1, 2};
+  std::vector<int64_t> seeds = {0, 1, 2}, ablation_seeds = {};
   int64_t answer_limit = 0;
+  std::string ablation_answer_limit = "same";
   int64_t permutation_samples = 10000;
   int64_t self_consistency_samples = 5;
   int64_t lora_ensemble_adapters = 3;
+  std::string sentence_encoder = "minilm";
 };
 template <typename Visitor>
 void VisitOptions(StudyOptions& o, Visitor& v) {
   v.Field("methods", o.methods, "who is compared (elrea study --list); empty: all");
   v.Field("seeds", o.seeds, "everything that is trained is trained once for each; three or more for a claim");
+  v.Field("ablation_seeds", o.ablation_seeds,
+          "those of seeds that ablations and methods beyond the paper run under; empty: all");
   v.Field("answer_limit", o.answer_limit,
           "rows that are answered, spread evenly over the held-out rows; the response loss is measured on "
           "all. 0 = all",
           AtLeast(0));
+  v.Field("ablation_answer_limit", o.ablation_answer_limit,
+          "the same for ablations and methods beyond the paper, spread over the rows of answer_limit: a "
+          "number, `same`, or `none`: they are compared by response loss alone");
   v.Field("permutation_samples", o.permutation_samples, "random exchanges behind a p-value", AtLeast(1));
   v.Field("self_consistency_samples", o.self_consistency_samples, "texts drawn per row at temperature 1",
           AtLeast(1));
   v.Field("lora_ensemble_adapters", o.lora_ensemble_adapters, "adapters beside the base, trained on all rows",
           AtLeast(1));
+  v.Field("sentence_encoder", o.sentence_encoder,
+          "of the instruction embeddings: a directory or a fetched name (elrea model fetch minilm)");
 }
+
+// Checks what ranges cannot. kInvalidInput: no seeds, ablation_seeds that are not among them (there would be
+// no base to compare with), an ablation_answer_limit that is none of what it may be.
+void CheckStudyOptions(const StudyOptions& options);
+
+// Seeds of a central method (the paper's own) or of another.
+const std::vector<int64_t>& StudySeeds(const StudyOptions& options, bool central);
+
+// Of `num_rows` held-out rows, ascending, those that are answered; other methods answer some of those that
+// central ones answer. REQUIRES: CheckStudyOptions.
+std::vector<int64_t> StudyAnsweredRows(const StudyOptions& options, bool central, int64_t num_rows);
 
 }  // namespace elrea

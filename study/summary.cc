@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <set>
 
 #include "core/text.h"
 
@@ -14,7 +15,9 @@ namespace {
 
 using Groups = std::vector<std::vector<double>>;
 
+// NaN of none.
 double Mean(const std::vector<double>& values) {
+  if (values.empty()) return std::numeric_limits<double>::quiet_NaN();
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
@@ -70,6 +73,17 @@ std::vector<int64_t> SeedsOf(const MethodRecord& record) {
   return seeds;
 }
 
+// The record with those predictions only whose rows `other` answered too: ablations answer fewer.
+MethodRecord OnRowsOf(const MethodRecord& record, const MethodRecord& other) {
+  std::set<int64_t> rows;
+  for (const Prediction& p : other.outcomes.begin()->second.predictions) rows.insert(p.row);
+  MethodRecord common = record;
+  for (auto& [seed, outcome] : common.outcomes) {
+    std::erase_if(outcome.predictions, [&](const Prediction& p) { return !rows.contains(p.row); });
+  }
+  return common;
+}
+
 PairedDifference Differ(const Groups& differences, const SummaryOptions& options) {
   PairedDifference d;
   for (const auto& group : differences) d.n += static_cast<int64_t>(group.size());
@@ -83,8 +97,9 @@ std::vector<double> Minus(std::vector<double> a, const std::vector<double>& b) {
   return a;
 }
 
-void CompareWithBase(const MethodRecord& record, const MethodRecord& base, const SummaryOptions& options,
+void CompareWithBase(const MethodRecord& of, const MethodRecord& with, const SummaryOptions& options,
                      MethodSummary& summary) {
+  const MethodRecord record = OnRowsOf(of, with), base = OnRowsOf(with, of);
   std::vector<int64_t> seeds;
   for (int64_t seed : SeedsOf(record)) {
     if (base.outcomes.contains(seed)) seeds.push_back(seed);
@@ -113,23 +128,16 @@ void AddSeeds(const MethodRecord& record, MethodSummary& summary) {
     const std::vector<double> losses = WithoutNan(outcome.losses);
     summary.seed_micro.push_back(Mean(correct));
     summary.seed_macro.push_back(Mean(means));
-    summary.seed_loss.push_back(losses.empty() ? std::numeric_limits<double>::quiet_NaN() : Mean(losses));
+    summary.seed_loss.push_back(Mean(losses));
     summary.train_s += outcome.train_s / static_cast<double>(summary.seeds.size());
     summary.decode_s += outcome.decode_s / static_cast<double>(summary.seeds.size());
     summary.peak_bytes = std::max(summary.peak_bytes, outcome.peak_bytes);
   }
 }
 
-MethodSummary SummariseOne(const MethodRecord& record, const MethodRecord* base,
-                           const SummaryOptions& options) {
-  MethodSummary summary;
-  summary.name = record.name;
-  summary.help = record.help;
-  summary.origin = record.origin;
-  summary.failure = record.failure;
-  summary.seeds = SeedsOf(record);
-  if (summary.seeds.empty()) return summary;
+void AddExactMatch(const MethodRecord& record, const SummaryOptions& options, MethodSummary& summary) {
   const std::vector<double> correct = CorrectOverSeeds(record, summary.seeds);
+  if (correct.empty()) return;
   const auto groups = BySource(record, correct);
   summary.num_answered = static_cast<int64_t>(correct.size());
   summary.micro = BootstrapMean({correct}, options.bootstrap_samples, options.seed);
@@ -142,6 +150,18 @@ MethodSummary SummariseOne(const MethodRecord& record, const MethodRecord* base,
         const Prediction& p = o.predictions[i];
         return ResponseMatches(p.response, p.gold, options.style, AnswerMatching::kStrict) ? 1.0 : 0.0;
       }));
+}
+
+MethodSummary SummariseOne(const MethodRecord& record, const MethodRecord* base,
+                           const SummaryOptions& options) {
+  MethodSummary summary;
+  summary.name = record.name;
+  summary.help = record.help;
+  summary.origin = record.origin;
+  summary.failure = record.failure;
+  summary.seeds = SeedsOf(record);
+  if (summary.seeds.empty()) return summary;
+  AddExactMatch(record, options, summary);
   const std::vector<double> losses = WithoutNan(LossesOverSeeds(record, summary.seeds));
   summary.num_losses = static_cast<int64_t>(losses.size());
   if (!losses.empty()) summary.loss = BootstrapMean({losses}, options.bootstrap_samples, options.seed);
@@ -162,8 +182,9 @@ Json DifferenceJson(const PairedDifference& d) {
   return json;
 }
 
-std::string Points(const Estimate& e) {
-  return fmt::format("{:.1f} [{:.1f}, {:.1f}]", 100 * e.mean, 100 * e.interval.low, 100 * e.interval.high);
+std::string Points(const std::optional<Estimate>& e) {
+  if (!e) return "-";
+  return fmt::format("{:.1f} [{:.1f}, {:.1f}]", 100 * e->mean, 100 * e->interval.low, 100 * e->interval.high);
 }
 
 std::string Signed(const PairedDifference& d, double factor, int digits) {
@@ -172,19 +193,22 @@ std::string Signed(const PairedDifference& d, double factor, int digits) {
 }
 
 std::string FigureTable(const std::vector<MethodSummary>& summaries) {
-  std::vector<std::vector<std::string>> table = {{"method", "macro EM, %", "- base, points", "rel.",
-                                                  "loss, nats/token", "- base", "train s", "decode s",
-                                                  "peak"}};
+  std::vector<std::vector<std::string>> table = {{"method", "seeds", "n", "macro EM, %", "- base, points",
+                                                  "rel.", "n", "loss, nats/token", "- base", "train s",
+                                                  "decode s", "peak"}};
   for (const MethodSummary& s : summaries) {
     if (s.seeds.empty()) {
-      table.push_back({s.name, "failed", "", "", "", "", "", "", ""});
+      table.push_back({s.name, "failed", "", "", "", "", "", "", "", "", "", ""});
       continue;
     }
-    table.push_back({s.name, Points(s.macro), s.macro_gain ? Signed(*s.macro_gain, 100, 1) : "",
+    const bool answered = s.num_answered > 0;
+    table.push_back({s.name, std::to_string(s.seeds.size()), std::to_string(s.num_answered), Points(s.macro),
+                     s.macro_gain ? Signed(*s.macro_gain, 100, 1) : "",
                      s.micro_gain ? fmt::format("{:+.1f}%", 100 * s.relative_gain) : "",
-                     s.loss ? fmt::format("{:.4f}", s.loss->mean) : "-",
+                     std::to_string(s.num_losses), s.loss ? fmt::format("{:.4f}", s.loss->mean) : "-",
                      s.loss_change ? Signed(*s.loss_change, 1, 4) : "", fmt::format("{:.0f}", s.train_s),
-                     fmt::format("{:.0f}", s.decode_s), FormatBytes(s.peak_bytes)});
+                     answered ? fmt::format("{:.0f}", s.decode_s) : "-",
+                     answered ? FormatBytes(s.peak_bytes) : "-"});
   }
   return FormatTable(table);
 }
@@ -192,7 +216,7 @@ std::string FigureTable(const std::vector<MethodSummary>& summaries) {
 std::string SourceTable(const std::vector<MethodSummary>& summaries) {
   std::vector<std::vector<std::string>> table = {{"method"}};
   for (const MethodSummary& s : summaries) {
-    if (s.seeds.empty()) continue;
+    if (s.num_answered == 0) continue;
     if (table[0].size() == 1) {
       for (const auto& [source, value] : s.by_source) table[0].push_back(source);
       table[0].insert(table[0].end(), {"all rows", "all rows, strict"});
@@ -228,9 +252,11 @@ Json SummaryJson(const MethodSummary& s) {
   if (!s.failure.empty()) json["reason"] = s.failure;
   if (s.seeds.empty()) return json;
   json["seeds"] = s.seeds;
-  json["exact_match"] = {
-      {"n", s.num_answered}, {"micro", EstimateJson(s.micro)}, {"macro", EstimateJson(s.macro)},
-      {"strict", s.strict},  {"micro_by_seed", s.seed_micro},  {"macro_by_seed", s.seed_macro}};
+  if (s.num_answered > 0) {
+    json["exact_match"] = {
+        {"n", s.num_answered}, {"micro", EstimateJson(*s.micro)}, {"macro", EstimateJson(*s.macro)},
+        {"strict", s.strict},  {"micro_by_seed", s.seed_micro},   {"macro_by_seed", s.seed_macro}};
+  }
   for (const auto& [source, value] : s.by_source)
     json["exact_match"]["sources"][source] = EstimateJson(value);
   if (s.loss) {
@@ -242,22 +268,17 @@ Json SummaryJson(const MethodSummary& s) {
     json["against_base"] = {{"micro", DifferenceJson(*s.micro_gain)},
                             {"macro", DifferenceJson(*s.macro_gain)},
                             {"relative_gain", s.relative_gain}};
-    if (s.loss_change) json["against_base"]["response_loss"] = DifferenceJson(*s.loss_change);
   }
-  json["cost"] = {{"train_s", s.train_s}, {"decode_s", s.decode_s}, {"peak_bytes", s.peak_bytes}};
+  if (s.loss_change) json["against_base"]["response_loss"] = DifferenceJson(*s.loss_change);
+  json["cost"] = {{"train_s", s.train_s}};
+  if (s.num_answered > 0) json["cost"].update({{"decode_s", s.decode_s}, {"peak_bytes", s.peak_bytes}});
   return json;
 }
 
 std::string SummaryText(const std::vector<MethodSummary>& summaries) {
-  std::string text;
-  for (const MethodSummary& s : summaries) {
-    if (s.seeds.empty()) continue;
-    text = fmt::format(
-        "Exact match on {} answered rows, response loss on {}; {} seeds; 95% bootstrap intervals, paired "
-        "permutation p\n\n",
-        s.num_answered, s.num_losses, s.seeds.size());
-    break;
-  }
+  std::string text =
+      "Exact match on n answered rows, response loss on n held-out rows, means over the seeds; 95% "
+      "bootstrap intervals, paired permutation p\n\n";
   text += FigureTable(summaries) + "\nExact match per source, %\n\n" + SourceTable(summaries);
   for (const MethodSummary& s : summaries) {
     if (!s.failure.empty()) text += fmt::format("\nfailed: {}: {}\n", s.name, s.failure);

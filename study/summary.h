@@ -30,11 +30,11 @@ struct MethodSummary {
   std::string name, help, origin, failure;
   std::vector<int64_t> seeds;
   int64_t num_answered = 0, num_losses = 0;  // rows behind the figures
-  Estimate micro, macro;                     // exact match, flexible
+  std::optional<Estimate> micro, macro;      // exact match, flexible; nothing when no row was answered
   double strict = 0;                         // exact match of the same bytes, mean over rows
   std::map<std::string, Estimate> by_source;
   std::optional<Estimate> loss;  // nats per token, mean over rows
-  // Against `base`; nothing for base itself, or when base failed.
+  // Against `base`, on the rows that both answered; nothing for base itself, or when base failed.
   std::optional<PairedDifference> micro_gain, macro_gain, loss_change;
   double relative_gain =
       0;  // (micro - micro of base) / micro of base, as the paper's; 0 where base has none right

@@ -40,8 +40,8 @@ TEST(Summary, AveragesRowsOverSeedsAndComparesThemPairwise) {
                                                 {1, Outcome({1, 1, 0, 0, 1, 1}, {2, 1, 2, 3, 4, nan})}})},
                            kFew);
   ASSERT_EQ(s.size(), 2u);
-  EXPECT_NEAR(s[0].micro.mean, 4.0 / 12, 1e-12);
-  EXPECT_NEAR(s[0].macro.mean, (3.0 / 8 + 1.0 / 4) / 2, 1e-12);
+  EXPECT_NEAR(s[0].micro->mean, 4.0 / 12, 1e-12);
+  EXPECT_NEAR(s[0].macro->mean, (3.0 / 8 + 1.0 / 4) / 2, 1e-12);
   EXPECT_NEAR(s[0].by_source.at("words").mean, 0.25, 1e-12);
   EXPECT_FALSE(s[0].micro_gain.has_value());
   EXPECT_NEAR(s[1].micro_gain->value.mean, 3.0 / 12, 1e-12);
@@ -61,6 +61,50 @@ TEST(Summary, ComparesOnCommonSeedsOnly) {
                            kFew);
   EXPECT_NEAR(s[1].micro_gain->value.mean, 0.5, 1e-12);
   EXPECT_NEAR(s[1].loss_change->value.mean, -0.5, 1e-12);
+}
+
+// An ablation that answers rows 2 and 4 only, and one that answers none.
+TEST(Summary, MethodsWithFewerOrNoAnswersAreComparedOnWhatTheyHave) {
+  MethodOutcome few = Outcome({0, 0, 1, 0, 1, 0}, {0.5, 1});
+  std::erase_if(few.predictions, [](const Prediction& p) { return p.row != 2 && p.row != 4; });
+  MethodOutcome none = Outcome({}, {0, 1});
+  const auto s = Summarise({Record("base", {{0, Outcome({1, 1, 1, 1, 0, 0}, {1, 2})}}),
+                            Record("top_1", {{0, few}}), Record("top_2", {{0, none}})},
+                           kFew);
+  EXPECT_EQ(s[1].num_answered, 2);
+  EXPECT_EQ(s[1].micro_gain->n, 2);
+  EXPECT_NEAR(s[1].micro_gain->value.mean, 0.5, 1e-12);  // right on 4, where base is not; both right on 2
+  EXPECT_NEAR(s[1].relative_gain, 1.0, 1e-12);
+  EXPECT_EQ(s[2].num_answered, 0);
+  EXPECT_FALSE(s[2].micro || s[2].macro || s[2].micro_gain);
+  EXPECT_NEAR(s[2].loss_change->value.mean, -1.0, 1e-12);
+  const Json json = SummaryJson(s[2]);
+  EXPECT_FALSE(json.contains("exact_match") || json["cost"].contains("decode_s"));
+  EXPECT_NEAR(json["against_base"]["response_loss"]["mean"].get<double>(), -1.0, 1e-12);
+  const std::string text = SummaryText(s);
+  EXPECT_EQ(text.find("nan"), std::string::npos) << text;
+}
+
+TEST(StudyOptions, AblationsAnswerSomeOfTheCentralRows) {
+  const StudyOptions options{
+      .seeds = {0, 1}, .ablation_seeds = {1}, .answer_limit = 4, .ablation_answer_limit = "2"};
+  EXPECT_EQ(StudyAnsweredRows(options, true, 20), (std::vector<int64_t>{0, 5, 10, 15}));
+  EXPECT_EQ(StudyAnsweredRows(options, false, 20), (std::vector<int64_t>{0, 10}));
+  EXPECT_TRUE(StudyAnsweredRows({.ablation_answer_limit = "none"}, false, 20).empty());
+  EXPECT_EQ(StudyAnsweredRows({.ablation_answer_limit = "same"}, false, 20).size(), 20u);
+  EXPECT_EQ(StudySeeds(options, true).size(), 2u);
+  EXPECT_EQ(StudySeeds(options, false), (std::vector<int64_t>{1}));
+}
+
+TEST(StudyOptions, WhatCannotBeIsNamed) {
+  ExpectError(ErrorKind::kInvalidInput, {"ablation_answer_limit", "some"},
+              [] { CheckStudyOptions({.ablation_answer_limit = "some"}); });
+  ExpectError(ErrorKind::kInvalidInput, {"ablation_answer_limit"},
+              [] { CheckStudyOptions({.ablation_answer_limit = "0"}); });
+  ExpectError(ErrorKind::kInvalidInput, {"study.ablation_seeds: 7"}, [] {
+    CheckStudyOptions({.ablation_seeds = {0, 7}});
+  });
+  ExpectError(ErrorKind::kInvalidInput, {"study.seeds"}, [] { CheckStudyOptions({.seeds = {}}); });
 }
 
 TEST(Summary, AFailedMethodKeepsItsReasonInTextAndJson) {

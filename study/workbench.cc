@@ -52,7 +52,27 @@ std::vector<int64_t> AllRows(const Dataset& dataset) {
   return rows;
 }
 
+// Seconds since `begun`: of the session that finished the features, a cost and not an identity.
+void WriteCost(const fs::path& folder, chrono::steady_clock::time_point begun) {
+  const double seconds = chrono::duration<double>(chrono::steady_clock::now() - begun).count();
+  WriteJsonFile(folder / "cost.json", {{"format_version", 1}, {"seconds", seconds}});
+}
+
 }  // namespace
+
+std::vector<std::span<const int32_t>> TrainInstructions(const StudyJob& job) {
+  std::vector<std::span<const int32_t>> instructions;
+  for (const TokenRow& row : job.train.rows) {
+    instructions.push_back(std::span(row.tokens).first(static_cast<size_t>(row.num_prompt)));
+  }
+  return instructions;
+}
+
+std::vector<std::span<const int32_t>> TestInstructions(const StudyJob& job) {
+  std::vector<std::span<const int32_t>> instructions;
+  for (const EvalRow& row : job.test) instructions.emplace_back(row.prompt);
+  return instructions;
+}
 
 std::vector<std::vector<int64_t>> RowGroups(const Clustering& clustering) {
   std::vector<std::vector<int64_t>> groups;
@@ -142,35 +162,68 @@ std::vector<FeatureCheckpoint> Workbench::BaseCheckpoints() {
   return checkpoints;
 }
 
-const StudyFeatures& Workbench::Features(const FeatureOptions& options) {
-  FeatureExtractor extractor(*job_.decoder, BaseCheckpoints(), options);
-  std::vector<std::span<const int32_t>> train, test;
-  for (const TokenRow& row : job_.train.rows) {
-    train.push_back(std::span(row.tokens).first(static_cast<size_t>(row.num_prompt)));
+// The asked length first, then those that are made with it: none where the features differ in more than length.
+std::vector<int64_t> Workbench::LengthsWith(const FeatureOptions& options) const {
+  std::vector<int64_t> lengths = {options.projection_dim};
+  FeatureOptions configured = job_.features;
+  configured.projection_dim = options.projection_dim;
+  if (OptionsJson(configured) != OptionsJson(options) || configured.normalise != options.normalise) return lengths;
+  std::vector<int64_t> others = lengths_;
+  others.push_back(job_.features.projection_dim);
+  for (int64_t length : others) {
+    if (std::find(lengths.begin(), lengths.end(), length) == lengths.end()) lengths.push_back(length);
   }
-  for (const EvalRow& row : job_.test) test.emplace_back(row.prompt);
-  const Json identity = {{"features", extractor.fingerprint()},
-                         {"train", InstructionsChecksum(train)},
-                         {"test", InstructionsChecksum(test)}};
-  return OtherFeatures(identity, [&](const fs::path& train_folder, const fs::path& test_folder) {
-    WithContext("features of the training rows", [&] { ExtractToStores(extractor, train, {{extractor.projection_dim(), train_folder}}); });
-    WithContext("features of the held-out prompts", [&] { ExtractToStores(extractor, test, {{extractor.projection_dim(), test_folder}}); });
-  });
+  return lengths;
+}
+
+const StudyFeatures& Workbench::Features(const FeatureOptions& options) {
+  const std::vector<int64_t> lengths = LengthsWith(options);
+  const FeatureExtractor extractor(*job_.decoder, BaseCheckpoints(), options, lengths);
+  std::vector<std::pair<int64_t, fs::path>> missing;
+  fs::path asked;
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    const fs::path folder = ArtifactFolder(job_, "features",
+                                           {{"features", extractor.fingerprint(i)},
+                                            {"train", InstructionsChecksum(TrainInstructions(job_))},
+                                            {"test", InstructionsChecksum(TestInstructions(job_))}});
+    if (i == 0) asked = folder;
+    if (!fs::exists(folder / "cost.json")) missing.emplace_back(lengths[i], folder);
+  }
+  if (!fs::exists(asked / "cost.json")) ExtractMissing(options, missing);
+  return LoadFeatures(asked);
+}
+
+void Workbench::ExtractMissing(FeatureOptions options, const std::vector<std::pair<int64_t, fs::path>>& folders) {
+  std::vector<int64_t> lengths;
+  std::vector<FeatureTarget> train, test;
+  for (const auto& [length, folder] : folders) {
+    lengths.push_back(length);
+    train.push_back({length, folder / "train"});
+    test.push_back({length, folder / "test"});
+  }
+  options.projection_dim = lengths[0];
+  FeatureExtractor extractor(*job_.decoder, BaseCheckpoints(), options, lengths);
+  const auto begun = chrono::steady_clock::now();
+  WithContext("features of the training rows", [&] { ExtractToStores(extractor, TrainInstructions(job_), train); });
+  WithContext("features of the held-out prompts", [&] { ExtractToStores(extractor, TestInstructions(job_), test); });
+  for (const auto& [length, folder] : folders) WriteCost(folder, begun);
 }
 
 const StudyFeatures& Workbench::OtherFeatures(
     const Json& identity, const std::function<void(const fs::path&, const fs::path&)>& make) {
   const fs::path folder = ArtifactFolder(job_, "features", identity);
+  if (!fs::exists(folder / "cost.json")) {
+    const auto begun = chrono::steady_clock::now();
+    make(folder / "train", folder / "test");
+    WriteCost(folder, begun);
+  }
+  return LoadFeatures(folder);
+}
+
+const StudyFeatures& Workbench::LoadFeatures(const fs::path& folder) {
   const std::string name = folder.filename().string();
   used_.insert(name);
   if (const auto found = features_.find(name); found != features_.end()) return found->second;
-  if (!fs::exists(folder / "cost.json")) {
-    // Of the session that finished it: a cost, not an identity.
-    const auto begun = chrono::steady_clock::now();
-    make(folder / "train", folder / "test");
-    const double seconds = chrono::duration<double>(chrono::steady_clock::now() - begun).count();
-    WriteJsonFile(folder / "cost.json", {{"format_version", 1}, {"seconds", seconds}});
-  }
   seconds_[name] = JsonField<double>(ReadVersionedJson(folder / "cost.json"), "seconds", folder.string());
   StudyFeatures& made = features_[name];
   made.train = std::make_unique<FeatureStore>(folder / "train");

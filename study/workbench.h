@@ -59,6 +59,10 @@ struct StudyFeatures {
   std::unique_ptr<FeatureStore> train, test;
 };
 
+// Tokens of the training rows' instructions and of the held-out prompts: what features are of.
+std::vector<std::span<const int32_t>> TrainInstructions(const StudyJob& job);
+std::vector<std::span<const int32_t>> TestInstructions(const StudyJob& job);
+
 // Training rows of each cluster.
 std::vector<std::vector<int64_t>> RowGroups(const Clustering& clustering);
 
@@ -68,7 +72,10 @@ std::filesystem::path ArtifactFolder(const StudyJob& job, const std::string& kin
 // Single-thread use.
 class Workbench {
  public:
-  Workbench(const StudyJob& job, int64_t seed) : job_(job), seed_(seed) {}
+  // `lengths`: of gradient features that will be asked for beside the configured one; they are made in one
+  // pass.
+  Workbench(const StudyJob& job, int64_t seed, std::vector<int64_t> lengths = {})
+      : job_(job), seed_(seed), lengths_(std::move(lengths)) {}
 
   const StudyJob& job() const { return job_; }
   int64_t seed() const { return seed_; }
@@ -82,7 +89,8 @@ class Workbench {
   // From the base adapter under the experts' options, one per group of rows.
   std::vector<const StudyAdapter*> Experts(const std::vector<std::vector<int64_t>>& groups);
 
-  // The method's own: gradients of the instructions.
+  // The method's own: gradients of the instructions. Seconds of features that were made in one pass with
+  // others are those of the pass.
   const StudyFeatures& Features(const FeatureOptions& options);
   // Any others: `make` writes the stores of the training rows and of the held-out prompts (both [rows, feat])
   // into these folders, unless features of this identity are there.
@@ -109,9 +117,14 @@ class Workbench {
                             FinetuneOptions options);
   Adapter FreshAdapter(int64_t seed) const;
   std::vector<FeatureCheckpoint> BaseCheckpoints();
+  std::vector<int64_t> LengthsWith(const FeatureOptions& options) const;
+  void ExtractMissing(FeatureOptions options,
+                      const std::vector<std::pair<int64_t, std::filesystem::path>>& folders);
+  const StudyFeatures& LoadFeatures(const std::filesystem::path& folder);
 
   const StudyJob& job_;
   int64_t seed_;
+  std::vector<int64_t> lengths_;
   std::map<std::string, StudyAdapter> adapters_;  // by folder name
   std::map<std::string, StudyFeatures> features_;
   std::map<std::string, Clustering> clusterings_;

@@ -15,7 +15,10 @@ class StudyTest : public testing::Test {
   static void SetUpTestSuite() {
     rows_.emplace();
     WriteFileAtomically(
-        config(), rows_->Yaml() + "study: {seeds: [0, 1], answer_limit: 8, permutation_samples: 200}\n");
+        config(),
+        rows_->Yaml() + fmt::format("study: {{seeds: [0, 1], answer_limit: 8, permutation_samples: 200, "
+                                    "sentence_encoder: {}/tests/golden/encoder_tiny}}\n",
+                                    ELREA_SOURCE_DIR));
     first_ = Go("study");
     ASSERT_EQ(first_.exit_code, 0) << first_.err;
   }
@@ -50,7 +53,7 @@ class StudyTest : public testing::Test {
 
 TEST_F(StudyTest, EveryMethodHasFiguresUnderEverySeed) {
   const Json results = Results("study");
-  EXPECT_GE(results["methods"].size(), 18u);
+  EXPECT_GE(results["methods"].size(), 35u);
   for (const Json& method : results["methods"]) {
     SCOPED_TRACE(method["name"].get<std::string>());
     ASSERT_EQ(method["status"], "done") << method.dump();
@@ -59,11 +62,38 @@ TEST_F(StudyTest, EveryMethodHasFiguresUnderEverySeed) {
     EXPECT_EQ(method["exact_match"]["macro_by_seed"].size(), 2u);
     EXPECT_EQ(method.contains("response_loss"), method["name"] != "self_consistency");
     EXPECT_EQ(method.contains("against_base"), method["name"] != "base");
-    if (method.contains("response_loss")) EXPECT_EQ(method["response_loss"]["n"], 20);
+    if (method.contains("response_loss")) {
+      EXPECT_EQ(method["response_loss"]["n"], 20);
+    }
   }
   EXPECT_EQ(Method(results, "backbone")["cost"]["train_s"], 0.0);
   EXPECT_GT(Method(results, "ensemble")["cost"]["train_s"].get<double>(),
             Method(results, "base")["cost"]["train_s"].get<double>());
+}
+
+// Ablations under one seed, without answers; and the features of all lengths come from one pass.
+TEST_F(StudyTest, AblationsMayBeMeasuredByLossAlone) {
+  const ProgramResult result =
+      Go("ablations", {"--set", "study.methods=base,ensemble,d_proj_512,top_half_blocks", "--set",
+                       "study.ablation_seeds=1", "--set", "study.ablation_answer_limit=none"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json results = Results("ablations");
+  EXPECT_EQ(results["data"]["answered_by_ablations"], 0);
+  for (const char* name : {"d_proj_512", "top_half_blocks"}) {
+    const Json method = Method(results, name);
+    EXPECT_EQ(method["status"], "done");
+    EXPECT_EQ(method["seeds"], Json({1}));
+    EXPECT_FALSE(method.contains("exact_match"));
+    EXPECT_EQ(method["response_loss"]["n"], 20);
+    // What the whole study found under this seed.
+    EXPECT_NEAR(method["response_loss"]["by_seed"][0].get<double>(),
+                Method(Results("study"), name)["response_loss"]["by_seed"][1].get<double>(), 1e-9);
+  }
+  EXPECT_EQ(Method(results, "ensemble")["seeds"], Json({0, 1}));
+  EXPECT_EQ(result.err.find("nan"), std::string::npos);
+  int64_t answers = 0;
+  for (const std::string& folder : Artifacts("ablations")) answers += folder.starts_with("answers-") ? 1 : 0;
+  EXPECT_EQ(answers, 4);  // base and ensemble, two seeds
 }
 
 // The base trained on rows of the same kind: its loss is lower than the backbone's, and the test says so.
@@ -144,6 +174,7 @@ TEST_F(StudyTest, FaultsAreFoundBeforeAnythingRuns) {
   EXPECT_EQ(unknown.exit_code, 2);
   EXPECT_NE(ErrorLine(unknown).find("did you mean ensemble?"), std::string::npos) << unknown.err;
   EXPECT_EQ(Go("bad", {"--set", "study.seeds=[]"}).exit_code, 2);
+  EXPECT_EQ(Go("bad", {"--set", "study.ablation_answer_limit=half"}).exit_code, 2);
   EXPECT_EQ(RunElrea({"study", "--config", config()}).exit_code, 2);
   EXPECT_EQ(RunElrea({"study", "--list"}).out.find("error"), std::string::npos);
 }
