@@ -156,8 +156,11 @@ std::string ServerOptionsHelp() {
 
 void AddServeCommand(CLI::App& app, Invocation& invocation) {
   auto flags = std::make_shared<ServeFlags>();
-  CLI::App* command = app.add_subcommand("serve", "answer over HTTP: OpenAI's API, and a page to chat and look around");
-  command->add_option("--run", flags->runs, "a run's folder, perhaps with the name it is served under; repeatable")
+  CLI::App* command =
+      app.add_subcommand("serve", "answer over HTTP: OpenAI's API, and a page to chat and look around");
+  command
+      ->add_option("--run", flags->runs,
+                   "a run's folder, perhaps with the name it is served under; repeatable")
       ->required()
       ->type_name("[NAME=]DIR")
       ->take_all()
@@ -166,7 +169,8 @@ void AddServeCommand(CLI::App& app, Invocation& invocation) {
     const std::string prefix = std::string("serve.") + option + "=";
     command
         ->add_option_function<std::string>(
-            flag, [flags, prefix](const std::string& value) { flags->overrides.push_back(prefix + value); }, help)
+            flag, [flags, prefix](const std::string& value) { flags->overrides.push_back(prefix + value); },
+            help)
         ->type_name(type);
   };
   add("--host", "host", "ADDRESS", "address to listen on (default 127.0.0.1: this machine only)");
@@ -175,9 +179,14 @@ void AddServeCommand(CLI::App& app, Invocation& invocation) {
       ->type_name("FILE");
   command->add_option("--config", flags->config, "YAML file of the server's options")->type_name("FILE");
   command
-      ->add_option("--set", flags->overrides,
-                   "override one option, of the server (serve.scheduler.max_queue=8) or of the runs "
-                   "(routing.temperature=0.5); repeatable")
+      ->add_option_function<std::vector<std::string>>(
+          "--set",
+          // Added to what --host and --port came to.
+          [flags](const std::vector<std::string>& values) {
+            flags->overrides.insert(flags->overrides.end(), values.begin(), values.end());
+          },
+          "override one option, of the server (serve.scheduler.max_queue=8) or of the runs "
+          "(routing.temperature=0.5); repeatable")
       ->type_name("NAME=VALUE")
       ->take_all()
       ->expected(1);
