@@ -61,21 +61,21 @@ class HttpConnection::Reply : public HttpReply {
 
 HttpConnection::HttpConnection(asio::ip::tcp::socket socket, std::shared_ptr<HttpShared> shared)
     : shared_(std::move(shared)), stream_(std::move(socket)) {
-  ++shared_->num_connections;
+  shared_->CountConnection(1);
   beast::error_code ignored;
   stream_.socket().set_option(asio::ip::tcp::no_delay(true), ignored);  // tokens are small and should not wait
 }
 
 HttpConnection::~HttpConnection() {
   if (replying_) --shared_->num_replies;
-  --shared_->num_connections;
+  shared_->CountConnection(-1);
 }
 
 void HttpConnection::Refuse() {
   replying_ = true;
   ++shared_->num_replies;
   SendWhole(number_, 503, "application/json",
-            shared_->error_body(503, "too many connections; try again in a moment"), {{"Retry-After", "1"}});
+            shared_->callbacks.error_body(503, "too many connections; try again in a moment"), {{"Retry-After", "1"}});
 }
 
 void HttpConnection::Close() {
@@ -137,7 +137,7 @@ void HttpConnection::FailRead(beast::error_code error) {
   head_only_ = false;
   replying_ = true;
   ++shared_->num_replies;
-  SendWhole(number_, status, "application/json", shared_->error_body(status, message), {});
+  SendWhole(number_, status, "application/json", shared_->callbacks.error_body(status, message), {});
 }
 
 void HttpConnection::Dispatch() {
@@ -163,7 +163,7 @@ void HttpConnection::Dispatch() {
   const auto peer = stream_.socket().remote_endpoint(error);
   if (!error) request.peer = peer.address().to_string();
   WatchForClose();
-  shared_->handler(request, std::make_shared<Reply>(shared_from_this(), number_));
+  shared_->callbacks.handler(request, std::make_shared<Reply>(shared_from_this(), number_));
 }
 
 // Nothing is read while a request is answered, so that the end of the stream would go unseen: the socket is watched

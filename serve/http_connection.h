@@ -13,15 +13,19 @@
 
 namespace elrea {
 
-// What all connections of a server share. Handler and limits are constant; the counts may be read by any thread.
+// What all connections of a server share. Callbacks and limits are constant; the counts may be read by any thread.
 struct HttpShared {
   boost::asio::io_context io{1};
   HttpLimits limits;
-  HttpHandler handler;
-  HttpErrorBody error_body;
+  HttpCallbacks callbacks;
   std::atomic<int64_t> num_connections = 0;
   std::atomic<int64_t> num_replies = 0;  // begun and not yet written to the end
   std::atomic<bool> closing = false;     // no further requests
+
+  void CountConnection(int64_t change) {
+    num_connections += change;
+    if (callbacks.on_connections) callbacks.on_connections(num_connections);
+  }
 };
 
 // Lives as long as an operation or a reply refers to it. All work is done on the server's thread.

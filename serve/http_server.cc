@@ -26,12 +26,26 @@ struct HttpServer::Shared {
     acceptor.async_accept([this](boost::system::error_code error, tcp::socket socket) {
       if (error == asio::error::operation_aborted || !acceptor.is_open()) return;
       if (error) return RetryAccept(error);
-      const bool full = connections->num_connections >= connections->limits.max_connections;
-      auto connection = std::make_shared<HttpConnection>(std::move(socket), connections);
-      Remember(connection);
-      full ? connection->Refuse() : connection->Start();
+      Begin(std::move(socket));
       Accept();
     });
+  }
+
+  void Begin(tcp::socket socket) {
+    const bool full = connections->num_connections >= connections->limits.max_connections;
+    auto connection = std::make_shared<HttpConnection>(std::move(socket), connections);
+    Remember(connection);
+    full ? connection->Refuse() : connection->Start();
+  }
+
+  // Those that clients have made and the system holds in its queue: closing the acceptor would reset them.
+  void AcceptQueued() {
+    boost::system::error_code error;
+    acceptor.non_blocking(true, error);
+    while (!error) {
+      tcp::socket socket = acceptor.accept(error);
+      if (!error) Begin(std::move(socket));
+    }
   }
 
   void RetryAccept(boost::system::error_code error) {
@@ -50,12 +64,10 @@ struct HttpServer::Shared {
   }
 };
 
-HttpServer::HttpServer(const std::string& host, int port, HttpLimits limits, HttpHandler handler,
-                       HttpErrorBody error_body)
+HttpServer::HttpServer(const std::string& host, int port, HttpLimits limits, HttpCallbacks callbacks)
     : shared_(std::make_shared<Shared>()) {
   shared_->connections->limits = limits;
-  shared_->connections->handler = std::move(handler);
-  shared_->connections->error_body = std::move(error_body);
+  shared_->connections->callbacks = std::move(callbacks);
   try {
     const tcp::endpoint endpoint(asio::ip::make_address(host), static_cast<uint16_t>(port));
     shared_->acceptor.open(endpoint.protocol());
@@ -87,20 +99,22 @@ HttpServer::~HttpServer() {
 
 int HttpServer::port() const { return shared_->acceptor.local_endpoint().port(); }
 
-int64_t HttpServer::num_connections() const { return shared_->connections->num_connections; }
-
 void HttpServer::StopAccepting() {
   shared_->connections->closing = true;
   asio::post(shared_->io, [shared = shared_] {
     boost::system::error_code ignored;
+    shared->AcceptQueued();
     shared->acceptor.close(ignored);
   });
 }
 
 void HttpServer::WaitUntilWritten(double seconds) {
+  constexpr auto kPause = std::chrono::milliseconds(5);
+  constexpr int kQuietPauses = 20;  // in which the thread has read what had come
   const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
-  while (shared_->connections->num_replies > 0 && std::chrono::steady_clock::now() < until) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  for (int quiet = 0; quiet < kQuietPauses && std::chrono::steady_clock::now() < until; ++quiet) {
+    if (shared_->connections->num_replies > 0) quiet = 0;
+    std::this_thread::sleep_for(kPause);
   }
 }
 

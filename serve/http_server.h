@@ -47,22 +47,29 @@ class HttpReply {
 
 // Called on the server's thread: must not block. The reply may be answered later, from any thread.
 using HttpHandler = std::function<void(const HttpRequest& request, std::shared_ptr<HttpReply> reply)>;
-// The body of an error that this layer finds by itself: (status, message) -> JSON.
-using HttpErrorBody = std::function<std::string(int status, const std::string& message)>;
+// Called on the server's thread.
+struct HttpCallbacks {
+  HttpHandler handler;
+  // The body of an error that this layer finds by itself: (status, message) -> JSON.
+  std::function<std::string(int status, const std::string& message)> error_body;
+  // How many connections are open, whenever that changes; may be empty.
+  std::function<void(int64_t open)> on_connections = {};
+};
 
 class HttpServer {
  public:
   // Listens at once. Port 0: a free one. kInvalidInput naming the address that cannot be used.
-  HttpServer(const std::string& host, int port, HttpLimits limits, HttpHandler handler, HttpErrorBody error_body);
+  HttpServer(const std::string& host, int port, HttpLimits limits, HttpCallbacks callbacks);
   ~HttpServer();  // cuts what is still open
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
   int port() const;
-  int64_t num_connections() const;
-  // No new connections, and no further request on those that are open. Answers under way go on.
+  // No new connections but those that clients have made already, and no further request on those that are open. Answers
+  // under way go on.
   void StopAccepting();
-  // Waits until all answers are on their way to the clients, at most `seconds`.
+  // Waits until all answers are on their way to the clients, those to requests that have come but were not read yet
+  // included; at most `seconds`.
   void WaitUntilWritten(double seconds);
 
  private:

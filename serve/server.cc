@@ -14,8 +14,12 @@ Server::Server(ServeOptions options, std::vector<std::string> keys, RunLoader lo
                              .write_timeout_s = options.write_timeout_s};
   http_ = std::make_unique<HttpServer>(
       options.host, static_cast<int>(options.port), limits,
-      [this](const HttpRequest& request, std::shared_ptr<HttpReply> reply) { api_->Handle(request, std::move(reply)); },
-      [](int status, const std::string& message) { return JsonLine(ApiError(status, message).ToJson()) + "\n"; });
+      HttpCallbacks{
+          .handler = [this](const HttpRequest& request,
+                            std::shared_ptr<HttpReply> reply) { api_->Handle(request, std::move(reply)); },
+          .error_body = [](int status,
+                           const std::string& message) { return JsonLine(ApiError(status, message).ToJson()) + "\n"; },
+          .on_connections = [this](int64_t open) { metrics_.connections.Set(static_cast<double>(open)); }});
 }
 
 Server::~Server() = default;

@@ -1,8 +1,6 @@
 // A served tiny run, and a client for it: whole answers through Boost.Beast, bytes through a plain socket.
 #pragma once
 
-#include <fcntl.h>
-
 #include <boost/asio.hpp>
 #include <boost/beast.hpp>
 #include <map>
@@ -30,14 +28,12 @@ struct HttpAnswer {
   }
 };
 
-// One connection. Blocking; throws boost::system::system_error when the server closes.
+// One connection. Waits for the server, 60 seconds at most; throws boost::system::system_error when it closes or is silent.
 class HttpClient {
  public:
   explicit HttpClient(int port) : stream_(io_) {
     namespace asio = boost::asio;
     stream_.connect(asio::ip::tcp::endpoint(asio::ip::address_v4::loopback(), static_cast<uint16_t>(port)));
-    const timeval patience = {60, 0};
-    ::setsockopt(stream_.socket().native_handle(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   }
   void SendBytes(std::string_view bytes) {
     boost::asio::write(stream_.socket(), boost::asio::buffer(bytes.data(), bytes.size()));
@@ -53,7 +49,9 @@ class HttpClient {
   HttpAnswer Receive() {
     namespace http = boost::beast::http;
     http::response<http::string_body> response;
-    http::read(stream_.socket(), buffer_, response);
+    const boost::system::error_code error =
+        Await([&](auto done) { http::async_read(stream_, buffer_, response, done); });
+    if (error) throw boost::system::system_error(error);
     HttpAnswer answer{static_cast<int>(response.result_int()), {}, std::move(response.body())};
     for (const auto& field : response) {
       std::string name(field.name_string().data(), field.name_string().size());
@@ -65,14 +63,31 @@ class HttpClient {
   // Some bytes of what comes next; empty at the end of the stream.
   std::string ReceiveSome() {
     std::string bytes(4096, '\0');
-    boost::system::error_code error;
-    bytes.resize(stream_.socket().read_some(boost::asio::buffer(bytes), error));
+    size_t length = 0;
+    const boost::system::error_code error = Await([&](auto done) {
+      stream_.async_read_some(boost::asio::buffer(bytes), [&length, done](auto e, size_t n) mutable {
+        length = n;
+        done(e, n);
+      });
+    });
+    if (error == boost::beast::error::timeout) throw boost::system::system_error(error);
+    bytes.resize(length);
     return bytes;
   }
   void Close() { stream_.close(); }
   void CloseSending() { stream_.socket().shutdown(boost::asio::ip::tcp::socket::shutdown_send); }
 
  private:
+  template <typename Start>
+  boost::system::error_code Await(Start&& start) {
+    boost::system::error_code error;
+    stream_.expires_after(std::chrono::seconds(60));
+    start([&error](boost::system::error_code e, size_t) { error = e; });
+    io_.restart();
+    io_.run();
+    stream_.expires_never();
+    return error;
+  }
   boost::asio::io_context io_;
   boost::beast::tcp_stream stream_;
   boost::beast::flat_buffer buffer_;

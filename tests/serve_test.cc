@@ -313,7 +313,7 @@ TEST_F(ServeTest, EmbeddingsAreFeaturesAtUnitLength) {
 }
 
 TEST_F(ServeTest, ThePageAndWhatItShows) {
-  for (const char* path : {"/", "/app.js", "/style.css", "/openapi.json"}) {
+  for (const char* path : {"/", "/app.js", "/style.css"}) {
     const HttpAnswer answer = server_->Call("GET", path);
     EXPECT_EQ(answer.status, 200) << path;
     EXPECT_GT(answer.body.size(), 500u) << path;
@@ -359,6 +359,114 @@ TEST(ServeManners, ShutdownFinishesWhatWasAccepted) {
   EXPECT_NE(rest.find("data: [DONE]"), std::string::npos);
   EXPECT_EQ(rest.find("ended_by"), std::string::npos);
   EXPECT_EQ(server.Wait(), 0) << server.log();
+}
+
+// An answer of so many tokens: ends are made unlikely.
+std::string LongRequest(int index, int tokens) {
+  return fmt::format(
+      R"({{"prompt": "abc {}", "max_tokens": {}, "logit_bias": {{"0": -100, "1": -100, "2": -100}}}})", index, tokens);
+}
+
+TEST(ServeManners, ShutdownUnderLoadLosesNoAcceptedRequest) {
+  ServeProgram server(ServedTinyRun(), {"--set", "serve.scheduler.max_rows=12"});
+  constexpr int kEach = 12, kTokens = 40;
+  std::vector<std::unique_ptr<HttpClient>> accepted, late;
+  for (int i = 0; i < kEach; ++i) {
+    accepted.push_back(std::make_unique<HttpClient>(server.port()));
+    accepted.back()->Send("POST", "/v1/completions", LongRequest(i, kTokens));
+  }
+  const auto known = [&] { return server.Metric("elrea_active_requests") + server.Metric("elrea_waiting_requests"); };
+  for (int i = 0; i < 500 && known() < 4; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  for (int i = 0; i < kEach; ++i) {  // some of these come too late
+    late.push_back(std::make_unique<HttpClient>(server.port()));
+    late.back()->Send("POST", "/v1/completions", LongRequest(100 + i, kTokens));
+  }
+  server.Signal(SIGTERM);
+  int answered = 0;
+  for (auto* clients : {&accepted, &late}) {
+    for (auto& client : *clients) {
+      const HttpAnswer answer = client->Receive();  // throws where the connection is cut
+      const Json json = answer.json();
+      if (clients == &accepted) EXPECT_EQ(answer.status, 200) << answer.body;
+      if (answer.status == 503) {
+        EXPECT_EQ(json["error"]["code"], "shutting_down");
+        continue;
+      }
+      ++answered;
+      EXPECT_EQ(json["usage"]["completion_tokens"], kTokens) << answer.body;
+      EXPECT_FALSE(json["elrea"].contains("ended_by"));
+    }
+  }
+  EXPECT_GE(answered, kEach);
+  EXPECT_EQ(server.Wait(), 0) << server.log();
+}
+
+TEST(ServeManners, DeterministicAnswersDoNotDependOnTheirNeighbours) {
+  ServeProgram server(ServedTinyRun(), {"--set", "serve.scheduler.deterministic=true"});
+  const auto ask = [&](int index) {
+    return server
+        .Post("/v1/completions",
+              {{"prompt", fmt::format("What is {} + {}?", 11 + index, 30 - index)}, {"max_tokens", 24}, {"logprobs", 3}})
+        .json()["choices"];
+  };
+  constexpr int kRequests = 8;
+  std::vector<Json> alone, together(kRequests);
+  for (int i = 0; i < kRequests; ++i) alone.push_back(ask(i));
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < kRequests; ++i) threads.emplace_back([&, i] { together[i] = ask(i); });
+  }
+  for (int i = 0; i < kRequests; ++i) {
+    EXPECT_EQ(alone[i], together[i]);  // log-probabilities to their last bit
+    EXPECT_GT(alone[i][0]["logprobs"]["token_logprobs"].size(), 0u);
+  }
+}
+
+TEST(ServeManners, UnderPressureFewerExpertsAnswerAndTheAnswerSaysSo) {
+  ServeProgram server(ServedTinyRun(), {"--set", "serve.scheduler.max_queue=8", "--set", "serve.scheduler.max_rows=3",
+                                        "--set", "serve.scheduler.shed_experts=1", "--set", "routing.min_weight=0"});
+  const Json calm = ParseJson(server.Call("POST", "/v1/completions", LongRequest(0, 5)).body, "the answer");
+  EXPECT_EQ(calm["elrea"]["members"], 3);
+  EXPECT_FALSE(calm["elrea"].contains("shed"));
+  std::vector<std::unique_ptr<HttpClient>> clients;
+  for (int i = 0; i < 8; ++i) {
+    clients.push_back(std::make_unique<HttpClient>(server.port()));
+    clients.back()->Send("POST", "/v1/completions", LongRequest(i, 100));
+  }
+  int shed = 0;
+  for (auto& client : clients) {
+    const Json elrea = client->Receive().json()["elrea"];
+    if (!elrea.contains("shed")) continue;
+    ++shed;
+    EXPECT_EQ(elrea["shed"], true);
+    EXPECT_EQ(elrea["members"], 2);
+  }
+  EXPECT_GE(shed, 1);
+  EXPECT_EQ(server.Metric("elrea_shed_total"), shed);
+}
+
+TEST(ServeManners, OptionsOfTheServerDoNotForgetTheFlags) {
+  // Both on free ports: with the default port the second could not listen.
+  ServeProgram first(ServedTinyRun(), {"--set", "serve.max_body_kb=8"});
+  ServeProgram second(ServedTinyRun(), {"--set", "serve.max_body_kb=8"});
+  EXPECT_NE(first.port(), second.port());
+}
+
+TEST_F(ServeTest, APromptOfOneTokenIsRoutedByNothing) {
+  const Json json = server_->Post("/v1/completions", {{"prompt", {5}}, {"max_tokens", 4}}).json();
+  ASSERT_TRUE(json.contains("elrea")) << json.dump();
+  EXPECT_EQ(json["elrea"]["weights"]["base"], 1);
+  EXPECT_EQ(json["elrea"]["weights"]["experts"][0], json["elrea"]["weights"]["experts"][1]);
+  EXPECT_EQ(server_->Post("/v1/completions", {{"prompt", {5}}, {"elrea", {{"nearest", 2}}}}).status, 400);
+}
+
+TEST_F(ServeTest, OpenConnectionsAreCounted) {
+  const double before = server_->Metric("elrea_connections");
+  HttpClient a(server_->port()), b(server_->port());
+  a.Send("GET", "/health");
+  b.Send("GET", "/health");
+  EXPECT_EQ(a.Receive().status + b.Receive().status, 400);
+  EXPECT_GE(server_->Metric("elrea_connections"), before + 2);
 }
 
 // Until the server has noticed that earlier clients are gone.
