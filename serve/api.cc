@@ -52,9 +52,9 @@ void CheckEnsembleCall(const EnsembleCall& call, const ModelChoice& model, size_
                                                          [](double w) { return w > 0; });
     if (!any) throw ApiError(400, "elrea.weights: one weight at least must be above 0", "elrea.weights");
   }
-  const bool needs_feature = call.nearest > 0 || (is_ensemble && !call.has_weights);
-  if (needs_feature && prompt_length < 2) {
-    throw ApiError(400, "a prompt of one token has no gradient to route by; write more", "prompt");
+  if (call.nearest > 0 && prompt_length < 2) {
+    throw ApiError(400, "elrea.nearest: a prompt of one token has no gradient, and no row is nearest to it",
+                   "elrea.nearest");
   }
 }
 
@@ -107,7 +107,7 @@ const std::vector<Server::Api::Route>& Server::Api::Routes() {
       {"GET", "/", false, &Api::Page},
       {"GET", "/app.js", false, &Api::Page},
       {"GET", "/style.css", false, &Api::Page},
-      {"GET", "/openapi.json", false, &Api::Page},
+      {"GET", "/openapi.json", false, &Api::Document},
   };
   return routes;
 }

@@ -63,6 +63,7 @@ class Server::Api {
   void Ready(const ExchangePtr& exchange);
   void ShowMetrics(const ExchangePtr& exchange);
   void Embeddings(const ExchangePtr& exchange);
+  void Document(const ExchangePtr& exchange);
   void Page(const ExchangePtr& exchange);
   void ListRuns(const ExchangePtr& exchange);
   void ShowRun(const ExchangePtr& exchange);

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "serve/api.h"
+#include "serve/api_document.h"
 #include "serve/feature_reply.h"
 #include "serve/json_fields.h"
 #include "serve/web_files.h"
@@ -17,7 +18,7 @@ std::string ContentType(std::string_view name) {
   if (name.ends_with(".html")) return "text/html; charset=utf-8";
   if (name.ends_with(".css")) return "text/css; charset=utf-8";
   if (name.ends_with(".js")) return "text/javascript; charset=utf-8";
-  return "application/json";
+  return "text/plain; charset=utf-8";
 }
 
 Json RunSummary(const ServedRun& run) {
@@ -83,6 +84,8 @@ void Server::Api::Page(const ExchangePtr& exchange) {
   }
   throw ApiError(404, "there is no such file", "", "unknown_url");
 }
+
+void Server::Api::Document(const ExchangePtr& exchange) { AnswerJson(exchange, ApiDocument(runs_.All())); }
 
 void Server::Api::ListRuns(const ExchangePtr& exchange) {
   Json list = Json::array();

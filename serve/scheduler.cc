@@ -205,6 +205,11 @@ void Scheduler::RouteWaiting() {
       continue;
     }
     const auto length = static_cast<int64_t>(job->request.prompt.size());
+    if (length < 2) {  // nothing is predicted: no loss, and the feature of no gradient is zero
+      const auto dim = static_cast<size_t>(lane.run->ensemble->clustering().dim);
+      Decide(lane, *job, std::make_shared<const std::vector<float>>(dim), false);
+      continue;
+    }
     if (tokens > 0 && (options_.deterministic || tokens + length > options_.max_routing_tokens)) break;
     tokens += length;
     batches[&lane].push_back(job);
