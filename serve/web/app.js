@@ -129,7 +129,7 @@ async function streamAnswer(model, box, signal) {
     $('log').scrollTop = $('log').scrollHeight;
   }
   const seconds = (performance.now() - begun) / 1000;
-  foot.textContent = `${count} tokens in ${seconds.toFixed(1)} s` + (reason === 'length' ? ', cut at the limit' : '') +
+  foot.textContent = `${count} ${count === 1 ? 'token' : 'tokens'} in ${seconds.toFixed(1)} s` + (reason === 'length' ? ', cut at the limit' : '') +
     `; disagreement: mean ${(count ? sum / count : 0).toFixed(3)}, most ${peak.toFixed(3)} nats`;
   return whole;
 }
@@ -139,7 +139,7 @@ async function send(text) {
   if (chosen.length === 0) return notice('Choose in the settings who answers.');
   notice('');
   state.messages.push({ role: 'user', content: text });
-  const boxes = chosen.map((model) => element('div', { class: 'answer' }, element('h3', {}, shortName(model)),
+  const boxes = chosen.map((model) => element('div', { class: 'answer' }, element('h2', {}, shortName(model)),
                                               element('div', { class: 'text' }), element('div', { class: 'foot' })));
   $('log').querySelector('.hint')?.remove();
   $('log').append(element('div', { class: 'turn user', 'aria-label': 'You' }, text),
@@ -215,7 +215,7 @@ async function showClusters() {
   $('clusters').replaceChildren(...clusters.map((cluster) => {
     const sources = Object.entries(cluster.sources).sort((a, b) => b[1] - a[1]);
     return element('article', { class: 'cluster' },
-      element('h3', {}, element('span', { class: 'swatch', style: { background: color(cluster.cluster, clusters.length) } }),
+      element('h2', {}, element('span', { class: 'swatch', style: { background: color(cluster.cluster, clusters.length) } }),
               `Expert ${cluster.cluster}: ${cluster.rows} rows`),
       element('p', { class: 'hint' }, `mean cosine to the centre ${cluster.mean_cosine.toFixed(3)}`),
       element('strong', {}, 'Sources'),
@@ -243,7 +243,6 @@ function drawMap(clusters, points) {
     return dot;
   }));
 }
-
 
 async function showReport() {
   let run;
@@ -275,9 +274,11 @@ function showTab(name) {
 tabs.forEach((tab, i) => {
   $('tab-' + tab).addEventListener('click', () => showTab(tab));
   $('tab-' + tab).addEventListener('keydown', (event) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step) return;
-    const next = tabs[(i + step + tabs.length) % tabs.length];
+    const last = tabs.length - 1;
+    const to = { ArrowRight: i === last ? 0 : i + 1, ArrowLeft: i === 0 ? last : i - 1, Home: 0, End: last }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    const next = tabs[to];
     showTab(next);
     $('tab-' + next).focus();
   });
