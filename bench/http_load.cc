@@ -21,26 +21,38 @@ namespace asio = boost::asio;
 namespace http = boost::beast::http;
 using asio::ip::tcp;
 
+// Every operation ends within kPatience_s.
 class Connection {
  public:
-  explicit Connection(int port) : socket_(io_) {
-    socket_.connect(tcp::endpoint(asio::ip::address_v4::loopback(), static_cast<uint16_t>(port)));
-    socket_.set_option(tcp::no_delay(true));
+  explicit Connection(int port) : stream_(io_) {
+    stream_.connect(tcp::endpoint(asio::ip::address_v4::loopback(), static_cast<uint16_t>(port)));
+    stream_.socket().set_option(tcp::no_delay(true));
   }
-  void Send(http::verb method, const char* path, const std::string& body) {
+  void Send(http::verb method, const std::string& path, const std::string& body) {
     http::request<http::string_body> request(method, path, 11);
     request.set(http::field::host, "localhost");
     request.set(http::field::connection, "close");
+    request.set(http::field::content_type, "application/json");
     request.body() = body;
     request.prepare_payload();
-    http::write(socket_, request);
+    http::write(stream_, request);
   }
-  tcp::socket& socket() { return socket_; }
+  // Of asynchronous operations only: blocking ones have no deadline.
+  template <typename Start>
+  void Await(double seconds, Start&& start) {
+    boost::system::error_code error;
+    stream_.expires_after(std::chrono::milliseconds(static_cast<int64_t>(seconds * 1e3)));
+    start([&error](boost::system::error_code e, size_t) { error = e; });
+    io_.restart();
+    io_.run();
+    if (error) throw boost::system::system_error(error);
+  }
+  boost::beast::tcp_stream& stream() { return stream_; }
   boost::beast::flat_buffer& buffer() { return buffer_; }
 
  private:
   asio::io_context io_;
-  tcp::socket socket_;
+  boost::beast::tcp_stream stream_;
   boost::beast::flat_buffer buffer_;
 };
 
@@ -62,33 +74,42 @@ void TakeEvents(std::string& bytes, double begun, LoadAnswer& answer) {
   }
 }
 
-void ReadStream(Connection& connection, double begun, int64_t leave_after, LoadAnswer& answer) {
+void ReadStream(Connection& connection, double begun, const LeaveAfter& leave, LoadAnswer& answer) {
+  const auto patience = [&] {
+    return leave.seconds > 0 ? std::max(0.001, begun + leave.seconds - NowSeconds()) : kPatience_s;
+  };
   http::response_parser<http::buffer_body> parser;
   parser.body_limit(boost::none);
-  http::read_header(connection.socket(), connection.buffer(), parser);
+  connection.Await(patience(), [&](auto done) {
+    http::async_read_header(connection.stream(), connection.buffer(), parser, done);
+  });
   answer.status = static_cast<int>(parser.get().result_int());
   std::string pending;
   while (!parser.is_done()) {
     char piece[4096];
     parser.get().body() = {piece, sizeof piece, true};
-    boost::system::error_code error;
-    http::read_some(connection.socket(), connection.buffer(), parser, error);
-    if (error && error != http::error::need_buffer) throw boost::system::system_error(error);
+    try {
+      connection.Await(patience(), [&](auto done) {
+        http::async_read_some(connection.stream(), connection.buffer(), parser, done);
+      });
+    } catch (const boost::system::system_error& error) {
+      if (error.code() != http::error::need_buffer) throw;
+    }
     pending.append(piece, sizeof piece - parser.get().body().size);
     if (answer.status == 200) TakeEvents(pending, begun, answer);
-    if (leave_after > 0 && answer.num_events >= leave_after) return;
+    if (leave.events > 0 && answer.num_events >= leave.events) return;
   }
 }
 
 }  // namespace
 
-LoadAnswer AskStreaming(int port, const Json& body, int64_t leave_after) {
+LoadAnswer AskStreaming(int port, const Json& body, const LeaveAfter& leave) {
   LoadAnswer answer;
   const double begun = NowSeconds();
   try {
     Connection connection(port);
     connection.Send(http::verb::post, "/v1/completions", JsonLine(body));
-    ReadStream(connection, begun, leave_after, answer);
+    ReadStream(connection, begun, leave, answer);
   } catch (const boost::system::system_error&) {
     answer.status = 0;  // counted as lost
   }
@@ -96,11 +117,58 @@ LoadAnswer AskStreaming(int port, const Json& body, int64_t leave_after) {
   return answer;
 }
 
-ServerProcess::ServerProcess(const fs::path& elrea, const fs::path& run,
-                             const std::vector<std::string>& options) {
-  std::vector<std::string> command = {elrea.string(), "--log-level",           "warning", "serve",
-                                      "--run",        "bench=" + run.string(), "--port",  "0"};
-  command.insert(command.end(), options.begin(), options.end());
+WholeAnswer Ask(int port, const std::string& method, const std::string& path, const std::string& body) {
+  http::response<http::string_body> response;
+  try {
+    Connection connection(port);
+    connection.Send(http::string_to_verb(method), path, body);
+    connection.Await(kPatience_s, [&](auto done) {
+      http::async_read(connection.stream(), connection.buffer(), response, done);
+    });
+  } catch (const boost::system::system_error&) {
+    return {};
+  }
+  return {static_cast<int>(response.result_int()), std::move(response.body())};
+}
+
+struct RawClient::State {
+  explicit State(int port) : connection(port) {}
+  Connection connection;
+};
+
+RawClient::RawClient(int port) : state_(std::make_unique<State>(port)) {}
+RawClient::~RawClient() = default;
+
+bool RawClient::Send(std::string_view bytes) {
+  boost::system::error_code error;
+  asio::write(state_->connection.stream().socket(), asio::buffer(bytes.data(), bytes.size()), error);
+  return !error;
+}
+
+void RawClient::CloseSending() { state_->connection.stream().socket().shutdown(tcp::socket::shutdown_send); }
+
+std::string RawClient::ReceiveFor(double seconds) {
+  std::string received;
+  const double until = NowSeconds() + seconds;
+  try {
+    while (NowSeconds() < until) {
+      char piece[4096];
+      size_t length = 0;
+      state_->connection.Await(until - NowSeconds(), [&](auto done) {
+        state_->connection.stream().async_read_some(asio::buffer(piece),
+                                                    [&length, done](auto error, size_t n) mutable {
+                                                      length = n;
+                                                      done(error, n);
+                                                    });
+      });
+      received.append(piece, length);
+    }
+  } catch (const boost::system::system_error&) {  // closed, or the time is up
+  }
+  return received;
+}
+
+ChildServer::ChildServer(std::vector<std::string> command) {
   std::vector<char*> argv;
   for (std::string& argument : command) argv.push_back(argument.data());
   argv.push_back(nullptr);
@@ -109,7 +177,7 @@ ServerProcess::ServerProcess(const fs::path& elrea, const fs::path& run,
   child_ = ::fork();
   if (child_ == 0) {
     ::dup2(ends[1], STDOUT_FILENO);
-    ::execv(argv[0], argv.data());
+    ::execvp(argv[0], argv.data());
     ::_exit(127);
   }
   ::close(ends[1]);
@@ -118,17 +186,18 @@ ServerProcess::ServerProcess(const fs::path& elrea, const fs::path& run,
   for (char c; ::read(output_, &c, 1) == 1 && c != '\n';) line += c;
   const size_t colon = line.rfind(':');
   if (colon == std::string::npos) {
-    throw Error(ErrorKind::kUnavailable, elrea.string() + " serve did not come up; build it first");
+    Stop();
+    throw Error(ErrorKind::kUnavailable, command[0] + " did not come up as a server");
   }
   port_ = std::stoi(line.substr(colon + 1));
 }
 
-ServerProcess::~ServerProcess() {
+ChildServer::~ChildServer() {
   Stop();
   ::close(output_);
 }
 
-int ServerProcess::Stop() {
+int ChildServer::Stop() {
   if (child_ < 0) return -1;
   int status = 0;
   ::kill(child_, SIGTERM);
@@ -137,22 +206,41 @@ int ServerProcess::Stop() {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-double ServerProcess::ResidentMib() const {
+double ChildServer::ResidentMib() const {
   for (const std::string& line : Split(ReadFile("/proc/" + std::to_string(child_) + "/status"), '\n')) {
     if (line.starts_with("VmRSS:")) return std::stod(line.substr(6)) / 1024;
   }
   return 0;
 }
 
+namespace {
+
+std::vector<std::string> ServeCommand(const fs::path& elrea, const fs::path& run,
+                                      const std::vector<std::string>& more) {
+  std::vector<std::string> command = {elrea.string(), "--log-level",           "warning", "serve",
+                                      "--run",        "bench=" + run.string(), "--port",  "0"};
+  command.insert(command.end(), more.begin(), more.end());
+  return command;
+}
+
+}  // namespace
+
+ServerProcess::ServerProcess(const fs::path& elrea, const fs::path& run, int64_t threads,
+                             const std::vector<std::string>& options)
+    : ChildServer(ServeCommand(elrea, run, threads, options)) {}
+
 double ServerProcess::Metric(const std::string& name) const {
-  Connection connection(port_);
-  connection.Send(http::verb::get, "/metrics", "");
-  http::response<http::string_body> response;
-  http::read(connection.socket(), connection.buffer(), response);
-  for (const std::string& line : Split(response.body(), '\n')) {
+  for (const std::string& line : Split(Ask(port_, "GET", "/metrics").body, '\n')) {
     if (line.starts_with(name + " ")) return std::stod(line.substr(name.size() + 1));
   }
   return -1;
+}
+
+double ChildServer::CpuSeconds() const {
+  const std::string stat = ReadFile("/proc/" + std::to_string(child_) + "/stat");
+  // Behind the name, which may hold anything: utime and stime are the 12th and 13th.
+  const std::vector<std::string> fields = Split(stat.substr(stat.rfind(')') + 2), ' ');
+  return (std::stod(fields[11]) + std::stod(fields[12])) / static_cast<double>(::sysconf(_SC_CLK_TCK));
 }
 
 double Percentile(std::vector<double> values, double percent) {

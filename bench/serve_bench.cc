@@ -1,146 +1,184 @@
-// `elrea serve` under load, over HTTP, with SmolLM2-135M: clients stream greedy answers of a run's ensemble.
-//   one          one client, answer after answer: tokens/s, time to first token
-//   many         16 clients at once: tokens/s (peer: one client), p99 of the time to first token (peer: one
-//   client's) overload     clients enough for ten times the capacity: answers and refusals, memory before and
-//   after disconnects  clients that leave after a random number of tokens: rows and memory afterwards
-// First what must hold, else the program ends with status 1: no request is lost, every stream is the one that
-// was asked for (it begins with its own prompt, echoed), refusals are 429, a request ends within its
-// deadline, nothing is left running, memory does not grow.
+// `elrea serve` under load, over HTTP, with SmolLM2-135M: clients stream answers of a run's ensemble.
+//   rates        in turns, one client and 16 at once, each asking again when it is answered: prompts never
+//   seen before
+//                (routing included), the same prompts again, and the base adapter alone. tokens/s (peer: one
+//                client), 99th percentile of the time to first token (peer: one client's median)
+//   burst        16 clients that begin at the same moment: the longest time to first token
+//   PEFT         16 requests at once, here and at a PEFT + FastAPI server of the same ensemble
+//   overload     ten times as many requests as were answered before, whether others are answered or not
+//   abuse        clients that leave, thousands of silent connections, slow senders
+//   memory       resident memory while 16 clients ask for --minutes
+// What must hold makes the program end with status 1 where it does not: no request lost or late, no stream
+// with anything but its own content, refusals are 429, nothing left running. Times never do.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <atomic>
-#include <condition_variable>
-#include <functional>
-#include <mutex>
-#include <thread>
+#include <map>
 
 #include "bench/bench_support.h"
-#include "bench/http_load.h"
+#include "bench/serve_abuse.h"
+#include "bench/serve_load.h"
 #include "core/error.h"
 #include "core/log.h"
-#include "core/rng.h"
 #include "core/temp_dir.h"
 
 namespace elrea::bench {
 namespace {
 
 struct Case {
-  std::string json_path, run, elrea;
-  int64_t clients = 16, requests = 48, new_tokens = 64, disconnects = 200;
-  double overload_s = 30, deadline_s = 20;
+  std::string json_path, run, elrea, peer_model;
+  int64_t clients = 16, rounds = 2, new_tokens = 64, disconnects = 1000, connections = 10000, slow = 200;
+  int64_t threads = 2, peer_requests = 4;
+  double seconds = 20, overload_s = 30, deadline_s = 60, minutes = 1;
 };
 
-// What the clients saw.
-struct Tally {
-  std::vector<double> first_token_s;
-  int64_t tokens = 0, answered = 0, refused = 0, lost = 0, mixed_up = 0, late = 0;
-  double seconds = 0;
-  double TokensPerSecond() const { return static_cast<double>(tokens) / seconds; }
+constexpr double kReadTimeout_s = 10;
+
+// Numbers of prompts that no two parts of the program share.
+int64_t FreshPrompts() {
+  static int64_t part = 0;
+  return 1'000'000 * ++part;
+}
+
+Questions Fresh(const Case& c, const std::vector<Mark>& marks) {
+  return {.marks = marks, .first = FreshPrompts(), .new_tokens = c.new_tokens, .deadline_s = c.deadline_s};
+}
+
+struct Rates {
+  Tally one, many;  // rates are the rounds' means
 };
 
-std::string PromptOf(int64_t index) {
-  return fmt::format("Question {}: Tom has {} apples and buys {} more. How many apples has Tom now? Answer:",
-                     index, 3 + index * 7 % 50, 2 + index * 11 % 60);
-}
-
-Json RequestOf(const Case& c, int64_t index) {
-  return {{"prompt", PromptOf(index)},
-          {"max_tokens", c.new_tokens},
-          {"temperature", 0},
-          {"stream", true},
-          {"echo", true},
-          {"elrea", {{"deadline_s", c.deadline_s}}}};
-}
-
-void Count(const Case& c, int64_t index, const LoadAnswer& answer, Tally& tally) {
-  // An answer may end a step after its deadline, and the last bytes have to travel.
-  if (answer.total_s > c.deadline_s + 2) ++tally.late;
-  if (answer.status == 429) {
-    ++tally.refused;
-  } else if (answer.status != 200 || !answer.complete) {
-    ++tally.lost;
-  } else {
-    ++tally.answered;
-    if (!answer.text.starts_with(PromptOf(index))) ++tally.mixed_up;
-    tally.tokens += std::max<int64_t>(answer.num_events - 1, 0);  // the first event is the echo
-    tally.first_token_s.push_back(answer.first_token_s);
+// One kind of question by one client and by many, in turns.
+Rates Compare(const Case& c, const ServerProcess& server, const std::string& name,
+              const Questions& questions) {
+  Rates rates;
+  for (int64_t round = 0; round < c.rounds; ++round) {
+    Questions asked = questions;
+    if (asked.num_prompts == 0) asked.first = FreshPrompts();
+    const Tally one = Load(server, asked, {.clients = 1, .seconds = c.seconds});
+    const double answer_s = one.total_s.empty() ? 1 : Median(one.total_s);
+    if (asked.num_prompts == 0) asked.first = FreshPrompts();
+    // They begin as they would end if they took turns, so that the start is no burst.
+    const Tally many = Load(server, asked,
+                            {.clients = c.clients,
+                             .seconds = 2 * c.seconds,
+                             .ramp_s = answer_s * static_cast<double>(c.clients) / 2});
+    rates.one.Add(one);
+    rates.many.Add(many);
+    const auto rounds = static_cast<double>(c.rounds);
+    rates.one.tokens_per_s += one.tokens_per_s / rounds;
+    rates.one.tokens_per_cpu_s += one.tokens_per_cpu_s / rounds;
+    rates.many.tokens_per_s += many.tokens_per_s / rounds;
+    rates.many.tokens_per_cpu_s += many.tokens_per_cpu_s / rounds;
   }
+  Report(name + ", one client", rates.one);
+  Report(fmt::format("{}, {} clients", name, c.clients), rates.many);
+  return rates;
 }
 
-// `clients` threads ask until `next` gives no more.
-Tally Load(const Case& c, const ServerProcess& server, int64_t clients, int64_t offset,
-           const std::function<bool(int64_t asked)>& more) {
-  Tally tally;
-  std::mutex mutex;
-  std::condition_variable pause;
-  constexpr auto kRetryPause = std::chrono::milliseconds(250);  // of a client that was refused
-  std::atomic<int64_t> asked = 0;
-  const double begun = NowSeconds();
-  {
-    std::vector<std::jthread> threads;
-    for (int64_t i = 0; i < clients; ++i) {
-      threads.emplace_back([&] {
-        for (int64_t index = asked++; more(index); index = asked++) {
-          const LoadAnswer answer = AskStreaming(server.port(), RequestOf(c, offset + index));
-          std::unique_lock lock(mutex);
-          Count(c, offset + index, answer, tally);
-          if (answer.status != 429) continue;
-          pause.wait_for(lock, kRetryPause, [] { return false; });
-        }
-      });
-    }
+void Record(const std::string& name, const Rates& rates, Json& results) {
+  results.push_back(Measurement("serve_" + name + "_tokens", "tokens/s", rates.many.tokens_per_s,
+                                Peer{"one client", rates.one.tokens_per_s}));
+  results.push_back(Measurement("serve_" + name + "_tokens_cpu", "tokens/processor s",
+                                rates.many.tokens_per_cpu_s, Peer{"one client", rates.one.tokens_per_cpu_s}));
+  if (rates.one.first_token_s.empty() || rates.many.first_token_s.empty()) return;
+  results.push_back(Measurement("serve_" + name + "_first_token_p99", "s",
+                                Percentile(rates.many.first_token_s, 99),
+                                Peer{"one client, median", Median(rates.one.first_token_s)}));
+}
+
+// Requests/s of ours and of PEFT's server, all clients once at the same moment.
+bool ComparePeft(const Case& c, const ServerProcess& server, const fs::path& run,
+                 const std::vector<Mark>& marks, Json& results) {
+  const auto python = PeerPython();
+  if (!python || c.peer_model.empty()) {
+    fmt::print(stderr, "PEFT + FastAPI: left out; needs ELREA_PEER_PYTHON and --peer-model\n");
+    return true;
   }
-  tally.seconds = NowSeconds() - begun;
-  return tally;
+  const ChildServer peer({*python, PeerScript("peft_serve.py"), "--model", c.peer_model, "--run",
+                          run.string(), "--threads", std::to_string(c.threads)});
+  const double cpu_before = server.CpuSeconds();
+  const Tally ours =
+      Load(server, Fresh(c, marks), {.clients = c.clients, .seconds = 3600, .most = c.clients});
+  const double cpu_s = server.CpuSeconds() - cpu_before;
+  Report("as PEFT's server is asked", ours);
+  // It answers one by one: its rate does not depend on how many ask.
+  const PeerTimes theirs = AskPeer(peer, Fresh(c, marks), c.peer_requests);
+  const auto answered = static_cast<double>(ours.answered), peers = static_cast<double>(c.peer_requests);
+  results.push_back(Measurement("serve_requests", "requests/s", answered / ours.seconds,
+                                Peer{"PEFT + FastAPI", peers / theirs.seconds}));
+  results.push_back(Measurement("serve_requests_cpu", "requests/processor s", answered / cpu_s,
+                                Peer{"PEFT + FastAPI", peers / theirs.cpu_s}));
+  return ours.sound();
 }
 
-Tally LoadRequests(const Case& c, const ServerProcess& server, int64_t clients, int64_t offset,
-                   int64_t requests) {
-  return Load(c, server, clients, offset, [&](int64_t asked) { return asked < requests; });
+bool Overload(const Case& c, const ServerProcess& server, const std::vector<Mark>& marks, double capacity,
+              Json& results) {
+  Questions questions = Fresh(c, marks);
+  questions.deadline_s = std::min(c.deadline_s, 20.0);
+  const double offered = 10 * capacity;
+  const auto clients = static_cast<int64_t>(offered * 2) + 10 * c.clients;
+  const Tally tally =
+      Load(server, questions, {.clients = clients, .seconds = c.overload_s, .offered_per_s = offered});
+  Report(fmt::format("overload, {:.1f} requests/s offered", offered), tally);
+  const double all = static_cast<double>(tally.answered + tally.refused + tally.lost);
+  results.push_back(
+      Measurement("serve_overload_offered", "requests/s", all / tally.seconds, Peer{"capacity", capacity}));
+  results.push_back(Measurement("serve_overload_answered", "requests/s",
+                                static_cast<double>(tally.answered) / tally.seconds,
+                                Peer{"capacity", capacity}));
+  return tally.sound();
 }
 
-void Disconnect(const Case& c, const ServerProcess& server) {
-  std::atomic<int64_t> next = 0;
-  std::vector<std::jthread> threads;
-  for (int64_t i = 0; i < c.clients; ++i) {
-    threads.emplace_back([&] {
-      for (int64_t index = next++; index < c.disconnects; index = next++) {
-        const auto leave_after =
-            static_cast<int64_t>(1 + RandomBits(5, 0, static_cast<uint64_t>(index)) % 20);
-        AskStreaming(server.port(), RequestOf(c, 1'000'000 + index), leave_after);
-      }
-    });
+bool Abuse(const Case& c, const ServerProcess& server, const std::vector<Mark>& marks, Json& results) {
+  Questions few = Fresh(c, marks);
+  few.num_prompts = 64;  // most are routed already: the clients leave while they are answered
+  const double before_mib = server.ResidentMib();
+  LeaveAtRandom(server, few, c.disconnects, 2 * c.clients);
+  const bool at_rest = ComesToRest(server);
+  const double after_mib = server.ResidentMib();
+  fmt::print(stderr, "{} clients left: {}; resident memory {:.0f} MiB before, {:.0f} after\n", c.disconnects,
+             at_rest ? "nothing left running" : "REQUESTS LEFT RUNNING", before_mib, after_mib);
+  results.push_back(
+      Measurement("serve_memory_after_disconnects", "MiB", after_mib, Peer{"before", before_mib}));
+  const Crowd crowd = OpenMany(server, few, c.connections);
+  fmt::print(
+      stderr,
+      "{} silent connections: {} open, {} not let in; a request among them took {:.2f} s; {:.0f} MiB before, "
+      "{:.0f} during\n",
+      c.connections, crowd.open, crowd.refused, crowd.answer_s, crowd.mib_before, crowd.mib_during);
+  const Slow slow = SendSlowly(server, few, c.slow, kReadTimeout_s);
+  fmt::print(stderr, "{} slow senders: {} timed out, {} left open; a request among them took {:.2f} s\n",
+             c.slow, slow.timed_out, slow.left_open, slow.answer_s);
+  return at_rest && crowd.answer_s >= 0 && slow.answer_s >= 0 && slow.left_open == 0;
+}
+
+// Memory of the first and the last fifth of the samples.
+bool Memory(const Case& c, const ServerProcess& server, const std::vector<Mark>& marks, Json& results) {
+  const Questions questions = Fresh(c, marks);
+  std::vector<double> samples;
+  Tally all;
+  constexpr double kPart_s = 10;
+  const auto parts = std::max<int64_t>(5, static_cast<int64_t>(c.minutes * 60 / kPart_s));
+  for (int64_t part = 0; part < parts; ++part) {
+    Questions asked = questions;
+    asked.first += part * 10'000;
+    all.Add(Load(server, asked, {.clients = c.clients, .seconds = kPart_s}));
+    samples.push_back(server.ResidentMib());
   }
+  const size_t fifth = samples.size() / 5;
+  const double first = Median({samples.begin(), samples.begin() + static_cast<int64_t>(fifth)});
+  const double last = Median({samples.end() - static_cast<int64_t>(fifth), samples.end()});
+  fmt::print(
+      stderr,
+      "memory over {:.1f} min: {} answered, {:.0f} MiB in the first fifth, {:.0f} in the last, most {:.0f}\n",
+      all.seconds / 60, all.answered, first, last, *std::max_element(samples.begin(), samples.end()));
+  results.push_back(Measurement("serve_memory_last_fifth", "MiB", last, Peer{"first fifth", first}));
+  return all.sound();
 }
 
-// True when nothing is left running within a moment.
-bool ComesToRest(const ServerProcess& server) {
-  for (int i = 0; i < 200; ++i) {
-    if (server.Metric("elrea_active_requests") == 0 && server.Metric("elrea_waiting_requests") == 0 &&
-        server.Metric("elrea_kv_bytes") == 0) {
-      return true;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
-  return false;
-}
-
-void Report(const char* name, const Tally& t) {
-  fmt::print(stderr,
-             "{}: {} answered, {} refused, {} lost, {} mixed up, {} late; {:.1f} tokens/s, first token p50 "
-             "{:.3f} s, "
-             "p99 {:.3f} s\n",
-             name, t.answered, t.refused, t.lost, t.mixed_up, t.late, t.TokensPerSecond(),
-             t.first_token_s.empty() ? 0 : Percentile(t.first_token_s, 50),
-             t.first_token_s.empty() ? 0 : Percentile(t.first_token_s, 99));
-}
-
-bool Sound(const Tally& t) { return t.lost == 0 && t.mixed_up == 0 && t.late == 0; }
-
-// A small run of our own: four tasks' worth of word problems, one epoch. Its answers are poor; the work is
-// the same.
+// A small run of our own: word problems, one epoch. Its answers are poor; the work is the same.
 fs::path MakeRun(const Case& c, const TempDir& folder) {
   WriteWordProblems(folder / "rows.jsonl", 96, 1);
   const std::string command = fmt::format("'{}' --log-level warning run --out '{}' --config '{}'", c.elrea,
@@ -158,37 +196,41 @@ int Run(Case c) {
   const TempDir folder;
   if (c.elrea.empty()) c.elrea = fs::read_symlink("/proc/self/exe").parent_path() / "elrea";
   const fs::path run = c.run.empty() ? MakeRun(c, folder) : fs::path(c.run);
-  ServerProcess server(c.elrea, run, {"--set", "serve.access_log=false"});
-  LoadRequests(c, server, 4, 900'000, 4);  // warms the memory up
-  const Tally one = LoadRequests(c, server, 1, 0, std::max<int64_t>(c.requests / 6, 4));
-  Report("one client", one);
-  const Tally many = LoadRequests(c, server, c.clients, 1000, c.requests);
-  Report("many clients", many);
-  const double before_mib = server.ResidentMib();
-  const double until = NowSeconds() + c.overload_s;
-  const Tally overload =
-      Load(c, server, 10 * c.clients, 10'000, [&](int64_t) { return NowSeconds() < until; });
-  Report("overload", overload);
-  Disconnect(c, server);
-  const bool at_rest = ComesToRest(server);
-  const double after_mib = server.ResidentMib();
-  fmt::print(
-      stderr,
-      "disconnects: {} clients, {}; resident memory {:.0f} MiB before the overload, {:.0f} after all\n",
-      c.disconnects, at_rest ? "nothing left running" : "REQUESTS LEFT RUNNING", before_mib, after_mib);
-  const int exit_code = server.Stop();
-
+  const int64_t files = RaiseFileLimit();
+  c.connections = std::min(c.connections, files - 500);
+  ServerProcess server(
+      c.elrea, run,
+      {"--set", "serve.access_log=false", "--set", fmt::format("serve.max_connections={}", files - 100),
+       "--set", fmt::format("serve.read_timeout_s={}", kReadTimeout_s)});
+  const std::vector<Mark> marks = FindMarks(server.port());
   Json results = Json::array();
-  const double one_p50 = Percentile(one.first_token_s, 50), many_p99 = Percentile(many.first_token_s, 99);
-  results.push_back(Measurement("serve_one_client", "tokens/s", one.TokensPerSecond()));
-  results.push_back(Measurement("serve_many_clients", "tokens/s", many.TokensPerSecond(),
-                                Peer{"one client", one.TokensPerSecond()}));
-  results.push_back(Measurement("serve_first_token_p99", "s", many_p99, Peer{"one client, p50", one_p50}));
-  results.push_back(Measurement("serve_overload_answered", "requests/s",
-                                static_cast<double>(overload.answered) / overload.seconds));
-  results.push_back(Measurement("serve_memory_after_load", "MiB", after_mib, Peer{"before", before_mib}));
+  Load(server, Fresh(c, marks), {.clients = 4, .seconds = 600, .most = 4});  // warms the memory up
+
+  const Rates fresh = Compare(c, server, "fresh prompts", Fresh(c, marks));
+  Questions known = Fresh(c, marks);
+  known.num_prompts = c.clients;
+  Load(server, known, {.clients = 2, .seconds = 600, .most = c.clients});
+  const Rates repeated = Compare(c, server, "known prompts", known);
+  Questions base = Fresh(c, marks);
+  base.model = "bench/base";
+  const Rates alone = Compare(c, server, "base adapter", base);
+  Record("fresh", fresh, results);
+  Record("known", repeated, results);
+  Record("base", alone, results);
+  const Tally burst =
+      Load(server, Fresh(c, marks), {.clients = c.clients, .seconds = 600, .most = c.clients});
+  Report("burst", burst);
+  bool sound = burst.sound();
+  for (const Rates* rates : {&fresh, &repeated, &alone})
+    sound = sound && rates->one.sound() && rates->many.sound();
+
+  sound = ComparePeft(c, server, run, marks, results) && sound;
+  const double capacity = fresh.many.tokens_per_s / static_cast<double>(c.new_tokens);
+  sound = Overload(c, server, marks, capacity, results) && sound;
+  sound = Abuse(c, server, marks, results) && sound;
+  sound = Memory(c, server, marks, results) && sound;
+  sound = server.Stop() == 0 && sound;
   WriteMeasurements(c.json_path, results);
-  const bool sound = Sound(one) && Sound(many) && Sound(overload) && at_rest && exit_code == 0;
   if (!sound) fmt::print(stderr, "the server lost, mixed up or delayed requests, or did not come to rest\n");
   return sound ? 0 : 1;
 }
@@ -199,13 +241,25 @@ int Main(int argc, char** argv) {
   app.add_option("--json", c.json_path, "file the measurements are written to");
   app.add_option("--run", c.run, "a run to serve (default: a small one, made for it)");
   app.add_option("--elrea", c.elrea, "the program (default: beside this one)");
+  app.add_option("--peer-model", c.peer_model,
+                 "a Hugging Face directory of the run's model, for PEFT's server");
+  app.add_option("--threads", c.threads, "of each server; 1 where the machine is busy with other work")
+      ->check(CLI::Range(1, 64));
+  app.add_option("--peer-requests", c.peer_requests, "that PEFT's server is asked")
+      ->check(CLI::Range(1, 1000));
   app.add_option("--clients", c.clients, "clients at once")->check(CLI::Range(2, 1000));
-  app.add_option("--requests", c.requests, "that they make in all")->check(CLI::Range(1, 1000000));
-  app.add_option("--new-tokens", c.new_tokens, "of each answer, at most")->check(CLI::Range(1, 100000));
+  app.add_option("--rounds", c.rounds, "turns of one client and many")->check(CLI::Range(1, 100));
+  app.add_option("--seconds", c.seconds, "of one client's turn; many have twice that")
+      ->check(CLI::Range(1, 10000));
+  app.add_option("--new-tokens", c.new_tokens, "of each answer")->check(CLI::Range(1, 1000));
   app.add_option("--disconnects", c.disconnects, "clients that leave")->check(CLI::Range(0, 1000000));
-  app.add_option("--overload-s", c.overload_s, "how long ten times as many clients ask")
+  app.add_option("--connections", c.connections, "silent connections, as far as open files allow")
+      ->check(CLI::Range(0, 60000));
+  app.add_option("--slow", c.slow, "clients that send byte by byte")->check(CLI::Range(0, 10000));
+  app.add_option("--overload-s", c.overload_s, "how long ten times the capacity is offered")
       ->check(CLI::Range(1, 100000));
   app.add_option("--deadline-s", c.deadline_s, "of each request")->check(CLI::Range(1, 100000));
+  app.add_option("--minutes", c.minutes, "of the memory's observation")->check(CLI::Range(0.1, 10000.0));
   CLI11_PARSE(app, argc, argv);
   return RunGuarded([&] { return Run(c); });
 }

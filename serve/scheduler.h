@@ -20,8 +20,8 @@ namespace elrea {
 struct SchedulerOptions {
   int64_t max_queue = 64;
   int64_t max_rows = 96;
-  int64_t max_prefill_tokens = 1024;
-  int64_t max_routing_tokens = 512;
+  int64_t max_prefill_tokens = 512;
+  int64_t max_routing_tokens = 128;
   int64_t kv_memory_mb = 2048;
   int64_t prompt_cache_mb = 256;
   int64_t router_cache_prompts = 1024;
@@ -38,7 +38,8 @@ void VisitOptions(SchedulerOptions& o, Visitor& v) {
           "prompt tokens read between two steps of decoding, over all members; more make newcomers faster and the others "
           "wait longer",
           AtLeast(1));
-  v.Field("max_routing_tokens", o.max_routing_tokens, "prompt tokens differentiated between two steps", AtLeast(1));
+  v.Field("max_routing_tokens", o.max_routing_tokens, "prompt tokens differentiated between two steps, one prompt at least; more make newcomers who come together wait for "
+          "each other, and gain little", AtLeast(1));
   v.Field("kv_memory_mb", o.kv_memory_mb, "MiB for keys and values of the choices that run", AtLeast(1));
   v.Field("prompt_cache_mb", o.prompt_cache_mb, "MiB for keys and values of earlier texts, per run; 0 = none",
           AtLeast(0));
