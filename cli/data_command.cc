@@ -32,8 +32,13 @@ void AddImport(CLI::App& data, Invocation& invocation) {
   command->add_option("--output", flags->output, "the JSONL file to write (default: standard output)")
       ->type_name("FILE");
   command->add_option("--limit", flags->options.limit, "rows written at most")->check(CLI::NonNegativeNumber);
-  command->add_option("--few-shot", flags->options.few_shot, "bbh: worked examples before each question")
+  command->add_option("--few-shot", flags->options.few_shot, "mmlu, bbh: worked examples given with each question")
       ->check(CLI::NonNegativeNumber);
+  command
+      ->add_option("--examples", flags->options.examples,
+                   "mmlu: file or folder the examples come from (default: the first rows of each subject, which "
+                   "are then left out)")
+      ->type_name("FILE");
   command->add_option("--source", flags->options.source, "name of the source, instead of the kind's own");
   command->callback([&invocation, flags] {
     invocation.action = [flags] {

@@ -69,7 +69,7 @@ EvalReport EvaluateMethods(const RunPaths& paths, const PipelineConfig& config, 
 std::vector<EvalRow> RowsOf(const Run& run, const EvaluationRequest& request) {
   std::vector<EvalRow> rows =
       request.files.empty() ? LoadTestRows(run)
-                            : LoadEvalRows(request.files, run.config.eval.limit, *run.backbone.chat);
+                            : LoadEvalRows(request.files, run.config.eval, *run.backbone.chat);
   if (!rows.empty()) return rows;
   throw Error(
       ErrorKind::kInvalidInput,
@@ -85,7 +85,7 @@ EvalReport EvaluateModel(const EvaluationRequest& request) {
   EvalOptions options = responder.config.eval;
   options.methods = {responder.method->name};
   EvalJob job = MakeJob(responder.config, responder.backbone, *responder.ensemble, responder.packed.get(), request);
-  job.rows = LoadEvalRows(request.files, options.limit, *responder.backbone.chat);
+  job.rows = LoadEvalRows(request.files, options, *responder.backbone.chat);
   job.directory = request.directory;
   Json& identity = job.identities[options.methods[0]];
   identity["backbone"] = responder.backbone.decoder->weights().fingerprint;

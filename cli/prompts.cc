@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/text.h"
+#include "data/few_shot.h"
 #include "data/records.h"
 
 namespace elrea {
@@ -45,7 +46,7 @@ std::vector<std::vector<ChatMessage>> ReadConversations(const PromptFlags& flags
                file.ledger.FirstCulprits(RowFate::kMalformed, 3));
   }
   std::vector<std::vector<ChatMessage>> conversations;
-  for (EvalRecord& record : file.records) conversations.push_back(std::move(record.messages));
+  for (const EvalRecord& record : file.records) conversations.push_back(WithExamples(record, record.examples.size()));
   return conversations;
 }
 

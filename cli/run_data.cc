@@ -151,7 +151,7 @@ RunData PrepareData(const Run& run) {
 
 std::vector<EvalRow> LoadTestRows(const Run& run) {
   if (!CheckSplit(run, ReadDataManifest(run), "test")) return {};
-  return LoadEvalRows({run.paths.rows("test").string()}, run.config.eval.limit, *run.backbone.chat);
+  return LoadEvalRows({run.paths.rows("test").string()}, run.config.eval, *run.backbone.chat);
 }
 
 }  // namespace elrea

@@ -43,7 +43,7 @@ StudyJob MakeJob(StudyConfig& config, const Backbone& backbone, const PackedWeig
   StudyJob job{backbone.decoder.get(), backbone.tokenizer.get(), backbone.chat.get(), packed};
   job.train = LoadRows(p, p.data.train.files, backbone);
   if (!p.data.validation_files.empty()) job.validation = LoadRows(p, p.data.validation_files, backbone);
-  job.test = LoadEvalRows(p.data.test_files, p.eval.limit, *backbone.chat);
+  job.test = LoadEvalRows(p.data.test_files, p.eval, *backbone.chat);
   job.lora = p.lora;
   job.base = p.finetune;
   job.expert = ExpertFinetuneOptions(p, 0);

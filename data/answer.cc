@@ -132,6 +132,29 @@ std::string NormalisePart(std::string_view plain) {
                                         : numerator + "/" + std::to_string(number->denominator / divisor);
 }
 
+// The words of a plain list, "oven, pan, and pot" or "oven pan pot"; nothing when there is more in it than words.
+std::optional<std::vector<std::string>> WordList(std::string_view plain) {
+  std::vector<std::string> words(1);
+  for (char c : plain) {
+    if (c == ' ' || c == ',') {
+      if (words.back() == "AND") words.back().clear();
+      if (!words.back().empty()) words.emplace_back();
+    } else if (IsLetter(c) || c == '\'' || c == '&' || c == '-') {
+      words.back() += Upper(c);
+    } else {
+      return std::nullopt;
+    }
+  }
+  return words;
+}
+
+// Lists of words of which one has commas and the other has not.
+bool SameWordList(std::string_view a, std::string_view b) {
+  if ((a.find(',') == a.npos) == (b.find(',') == b.npos)) return false;
+  const auto words_a = WordList(a), words_b = WordList(b);
+  return words_a && words_b && words_a->size() > 1 && *words_a == *words_b;
+}
+
 bool PlainMatch(std::string_view a, std::string_view b, int nesting);
 
 bool SameQuantity(std::string_view a, std::string_view b) {
@@ -168,6 +191,7 @@ bool PlainMatch(std::string_view a, std::string_view b, int nesting) {
   if ((value_a == a) != (value_b == b)) return PlainMatch(value_a, value_b, nesting);
   if (SameQuantity(a, b)) return true;
   if (IsProse(a) && IsProse(b) && UpperText(a) == UpperText(b)) return true;
+  if (SameWordList(a, b)) return true;
   return nesting < kMaxNesting && SameParts(a, b, nesting);
 }
 
@@ -179,24 +203,6 @@ bool AnswersMatch(std::string_view prediction, std::string_view gold, AnswerMatc
   if (left == right) return true;
   if (matching == AnswerMatching::kStrict) return false;
   return PlainMatch(PlainAnswer(left), PlainAnswer(right), 0);
-}
-
-bool ResponseMatches(std::string_view text, std::string_view gold, AnswerStyle style,
-                     AnswerMatching matching) {
-  const auto answer = ExtractAnswer(text, style);
-  if (answer && AnswersMatch(*answer, gold, matching)) return true;
-  if (style != AnswerStyle::kAuto || matching == AnswerMatching::kStrict) return false;
-  const bool is_marked = ExtractAnswer(text, AnswerStyle::kBoxed) ||
-                         ExtractAnswer(text, AnswerStyle::kHashes) ||
-                         ExtractAnswer(text, AnswerStyle::kPhrase);
-  const std::string plain_gold = PlainAnswer(gold);
-  std::optional<std::string> other;
-  if (IsChoiceOnly(plain_gold)) {
-    other = ExtractAnswer(text, AnswerStyle::kChoice);
-  } else if (!is_marked && ParseExactNumber(SplitUnit(plain_gold).value)) {
-    other = ExtractAnswer(text, AnswerStyle::kNumber);
-  }
-  return other && AnswersMatch(*other, gold, matching);
 }
 
 std::string NormaliseAnswer(std::string_view answer) {

@@ -4,7 +4,7 @@
 // normalising what mathematics text writes in several ways, following the MATH and Minerva evaluations: LaTeX
 // spacing and wrappers
 // (\left, \!, \text{}, $), \frac{a}{b} == a/b, thousands commas, 5.0 == 5, equal fractions, units and per
-// cent signs that only one side has, (C) == C, "x =" before a value. Values are compared exactly, as
+// cent signs that only one side has, (C) == C, "x =" before a value, commas between words. Values are compared exactly, as
 // fractions of integers: there is no tolerance (0.33 is not 1/3), order in lists counts, and nothing is
 // simplified symbolically (2+x is not x+2).
 #pragma once
@@ -37,9 +37,10 @@ enum class AnswerMatching { kStrict, kFlexible };
 bool AnswersMatch(std::string_view prediction, std::string_view gold,
                   AnswerMatching matching = AnswerMatching::kFlexible);
 
-// Whether a generated text answers `gold`: the extracted answer matches. With kAuto and flexible matching a
-// text without a marked answer may also match by its last number or choice letter, when the gold answer is
-// one.
+// Whether a generated text answers `gold`: the extracted answer matches. With kAuto and flexible matching a text may
+// also match by its last number (when it marks no answer), by its choice letter ("B is right", "option B") or by the
+// one of yes and no, true and false, valid and invalid that its marked answer or it begins or ends with, when the gold
+// answer is such.
 bool ResponseMatches(std::string_view text, std::string_view gold, AnswerStyle style = AnswerStyle::kAuto,
                      AnswerMatching matching = AnswerMatching::kFlexible);
 

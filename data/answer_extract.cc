@@ -128,27 +128,57 @@ std::optional<std::string> LastLine(std::string_view text) {
   return NonEmpty(line_end == std::string::npos ? trimmed : trimmed.substr(line_end + 1));
 }
 
-// A choice letter at the start of `text` ("C", "(C) 120", "C) 120", "C. 120", "option C") or the last "(C)"
-// in it. A bare letter in running text is no choice: "A" is also an article.
+char UpperLetter(char c) { return static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c); }
+
+// Whether what follows a capital letter shows that it is no article: "B because ...", "B is right", "B, the gene".
+bool IsAfterLetter(std::string_view rest) {
+  for (std::string_view word : {" because ", " since ", " as ", " is "}) {
+    if (rest.starts_with(word)) return true;
+  }
+  if (!rest.starts_with(", ")) return false;
+  const size_t word_end = std::min(rest.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", 2), rest.size());
+  const std::string word = Lower(rest.substr(2, word_end - 2));
+  return word.size() > 1 && word != "and" && word != "or";
+}
+
+// A choice letter at the start of `text`: "C", "(C) 120", "C) 120", "C. 120", "C because".
+std::optional<char> LeadingLetter(std::string_view text) {
+  if (text.size() >= 3 && text[0] == '(' && IsLetter(text[1]) && text[2] == ')') return UpperLetter(text[1]);
+  if (text.empty() || !IsLetter(text[0])) return std::nullopt;
+  const bool is_capital = UpperLetter(text[0]) == text[0];
+  if (text.size() == 1 || std::string_view(").:}*$").find(text[1]) != std::string_view::npos ||
+      (is_capital && IsAfterLetter(text.substr(1)))) {
+    return UpperLetter(text[0]);
+  }
+  return std::nullopt;
+}
+
+// After the last "option" or "choice": "option C", "the choice is (C)".
+std::optional<char> LetterAfterOption(const std::string& text) {
+  const std::string lower = Lower(text);
+  for (size_t end = lower.npos;;) {
+    const size_t at = std::max(lower.rfind("option", end) + 1, lower.rfind("choice", end) + 1);  // 0: not found
+    if (at == 0) return std::nullopt;
+    size_t next = std::min(lower.find_first_not_of(" *:", at + 5), lower.size());
+    if (lower.compare(next, 3, "is ") == 0) next = std::min(lower.find_first_not_of(" *:", next + 3), lower.size());
+    if (auto letter = LeadingLetter(std::string_view(text).substr(next))) return letter;
+    if (at == 1) return std::nullopt;
+    end = at - 2;
+  }
+}
+
+// A choice letter at the start of `text`, after the last "option" or "choice", or the last "(C)" in it. A bare
+// letter in running text is no choice: "A" is also an article.
 std::optional<std::string> ChoiceIn(std::string_view text) {
   std::string trimmed = Trim(text);
   while (!trimmed.empty() && (trimmed[0] == '*' || trimmed[0] == '$')) trimmed.erase(0, 1);
   if (trimmed.starts_with("\\text{")) trimmed.erase(0, 6);
-  for (const char* word : {"option ", "choice "}) {
-    if (Lower(trimmed).starts_with(word)) trimmed.erase(0, 7);
-  }
-  auto letter = [](char c) { return std::string(1, Lower(std::string(1, c))[0] - 'a' + 'A'); };
-  if (trimmed.size() == 1 && IsLetter(trimmed[0])) return letter(trimmed[0]);
-  if (trimmed.size() >= 2 && IsLetter(trimmed[0]) &&
-      std::string(").:}*$").find(trimmed[1]) != std::string::npos) {
-    return letter(trimmed[0]);
-  }
-  if (trimmed.size() >= 3 && trimmed[0] == '(' && IsLetter(trimmed[1]) && trimmed[2] == ')') {
-    return letter(trimmed[1]);
-  }
+  const auto name = [](char letter) { return std::string(1, letter); };
+  if (auto letter = LeadingLetter(trimmed)) return name(*letter);
+  if (auto letter = LetterAfterOption(trimmed)) return name(*letter);
   for (size_t at = trimmed.size(); at >= 3; --at) {
     if (trimmed[at - 3] == '(' && IsLetter(trimmed[at - 2]) && trimmed[at - 1] == ')')
-      return letter(trimmed[at - 2]);
+      return name(UpperLetter(trimmed[at - 2]));
   }
   return std::nullopt;
 }

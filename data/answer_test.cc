@@ -186,6 +186,70 @@ TEST(ResponseMatches, UnmarkedNumberOrLetterCountsOnlyFlexibly) {
   EXPECT_FALSE(ResponseMatches("", "18"));
 }
 
+struct ResponseCase {
+  const char* gold;
+  std::vector<const char*> right, wrong;
+};
+
+// Responses as models write them to questions of MMLU and BBH.
+TEST(ResponseMatches, LettersWordsListsAndBrackets) {
+  const ResponseCase cases[] = {
+      {"(B)",
+       {"(B)", "B", "b", "(b)", "B.", "B)", "**B**", "**(B)**", "The answer is (B).", "The answer is B.",
+        "So the answer is (B) heterochromatin.", "The answer is (B), heterochromatin", "Answer: B",
+        "**Answer:** (B) heterochromatin", "The correct answer is **(B) heterochromatin**.",
+        "The answer is B because the other X is inactive.", "\\boxed{B}", "$\\boxed{\\text{(B)}}$",
+        "I think it is (B).", "Option B is correct.", "The correct option is B.", "The correct choice is (B).",
+        "B: heterochromatin", "B is the correct answer.",
+        "Let's think.\nA. would be one.\nThe answer is:\n\n(B)"},
+       {"", "(C)", "C", "The answer is (C).", "The answer is (C), not (B).", "The answer is A or B.",
+        "I'm sorry, but I cannot answer that question.", "I don't know.", "As an AI model, I have no opinion.",
+        "None of the above.", "Bacteria have no nucleus.", "BB", "The answer is both.", "The answer is BC."}},
+      {"(A)",
+       {"A", "(A) a gene", "The answer is A. It follows from the table.", "a"},
+       {"A frameshift mutation is created when a base pair is inserted.", "A gene is copied.",
+        "The answer is a gene.", "The answer is a base pair (C).", "I cannot tell."}},
+      {"Yes",
+       {"Yes", "yes.", "Yes, it does.", "So the answer is Yes.", "The answer is: yes", "**Yes**",
+        "The answer is Yes, because he is back at the start.", "Since (0, 0) is (0, 0), we are back.\nYes.",
+        "\\boxed{\\text{Yes}}"},
+       {"No", "No, yes is wrong.", "The answer is No.", "The answer is not Yes.", "Yesterday.", "",
+        "I cannot say yes or no.", "We cannot know."}},
+      {"no",
+       {"No.", "No, it is not plausible.", "The answer is no"},
+       {"yes", "There is no way to tell.", "Nobody knows.", "I have no idea."}},
+      {"False",
+       {"False", "false.", "not ( True ) is False. So the answer is False.", "The expression is False.",
+        "= not True = False"},
+       {"True", "The answer is True, not False.", "It is True or False.", "It is not False."}},
+      {"invalid",
+       {"invalid", "The argument is deductively invalid.", "Invalid.", "The answer is invalid.",
+        "The answer is \"invalid\", as the premises allow both."},
+       {"valid", "The argument is valid.", "The answer is valid.", "It is valid or invalid.", "It is not valid"}},
+      {"valid", {"valid", "The argument is valid."}, {"invalid", "The argument is invalid.", "It is not valid."}},
+      {"8",
+       {"8", "The answer is 8.", "So the answer is 8 fruits.", "The answer is 8 musical instruments.",
+        "1 + 7 = 8", "I have 8."},
+       {"9", "The answer is 8 million.", "The answer is 8 or 9.", "The answer is 8 dozen eggs.", "eight hundred"}},
+      {"-50", {"-50", "So the answer is -50.", "= 4 - 54 = -50"}, {"50", "So the answer is 50."}},
+      {"costume counterpart oven",
+       {"costume counterpart oven", "So the answer is costume counterpart oven.", "costume, counterpart, oven",
+        "The answer is costume, counterpart, oven.", "Costume Counterpart Oven", "The answer is: costume, "
+        "counterpart, and oven."},
+       {"oven costume counterpart", "costume counterpart", "costume, counterpart, oven, pan", "costumecounterpart oven"}},
+      {"bob it&t you've", {"bob, it&t, you've", "So the answer is bob it&t you've."}, {"bob you've it&t"}},
+      {"] } ]", {"] } ]", "]}]", "So the answer is ] } ].", "\"] } ]\""}, {"} ] ]", "] }", "] } ] ]", "[ { ["}},
+      {"} >", {"} >", "So the answer is } >."}, {"} ) >", "> }", "}"}},
+      {")", {")", "So the answer is )."}, {") )", "(", "]"}},
+  };
+  for (const ResponseCase& c : cases) {
+    for (const char* text : c.right) EXPECT_TRUE(ResponseMatches(text, c.gold)) << c.gold << " | " << text;
+    for (const char* text : c.wrong) EXPECT_FALSE(ResponseMatches(text, c.gold)) << c.gold << " | " << text;
+    const std::string canonical = std::string("So the answer is ") + c.gold + ".";
+    EXPECT_TRUE(ResponseMatches(canonical, c.gold, AnswerStyle::kAuto, AnswerMatching::kStrict)) << canonical;
+  }
+}
+
 TEST(NormaliseAnswer, EqualAnswersVoteTogether) {
   EXPECT_EQ(NormaliseAnswer("\\dfrac{2}{4}"), NormaliseAnswer("0.5"));
   EXPECT_EQ(NormaliseAnswer("x = 1,234"), "1234");

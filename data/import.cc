@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <functional>
+#include <map>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -20,11 +21,18 @@ enum class Layout {
   kTsv,
 };
 
+enum class Examples {
+  kNone,
+  kRows,        // rows of the same source
+  kCotPrompts,  // the chain-of-thought prompts published with BBH
+};
+
 struct ImportKind {
   const char* name;
   Layout layout;
   const char* suffix;  // of the files in a folder
   RowConverter convert;
+  Examples examples = Examples::kNone;
 };
 
 constexpr std::array<ImportKind, 8> kKinds = {{
@@ -34,8 +42,8 @@ constexpr std::array<ImportKind, 8> kKinds = {{
     {"mathqa", Layout::kJsonRows, ".jsonl", ConvertMathqa},
     {"flan_cot", Layout::kTsv, ".tsv", ConvertFlanCot},
     {"alpaca", Layout::kJsonRows, ".jsonl", ConvertAlpaca},
-    {"mmlu", Layout::kJsonRows, ".jsonl", ConvertMmlu},
-    {"bbh", Layout::kJsonExamples, ".json", ConvertBbh},
+    {"mmlu", Layout::kJsonRows, ".jsonl", ConvertMmlu, Examples::kRows},
+    {"bbh", Layout::kJsonExamples, ".json", ConvertBbh, Examples::kCotPrompts},
 }};
 
 constexpr double kMaxMalformedFraction = 0.5;
@@ -93,19 +101,24 @@ bool IsJsonArray(const std::string& text) {
   return first != text.npos && text[first] == '[';
 }
 
-// The prompt that stands before each question of a task: cot-prompts/TASK.txt beside the task file.
-std::string ReadFewShotPrompt(const fs::path& file, int64_t num_examples) {
-  if (num_examples <= 0) return "";
+// Of a task of BBH: cot-prompts/TASK.txt beside the task file.
+FewShotText ReadBbhExamples(const fs::path& file, int64_t num_examples) {
   const fs::path prompts = file.parent_path() / "cot-prompts" / (file.stem().string() + ".txt");
-  return FewShotPrompt(ReadFile(prompts), num_examples);
+  return BbhExamples(ReadFile(prompts), num_examples);
 }
 
-Json RowJson(const ImportedRow& row, const std::string& source) {
+Json RowJson(const ImportedRow& row, const FewShotText& few_shot, const std::string& source) {
   Json json;
   json["instruction"] = row.instruction;
   if (!Trim(row.input).empty()) json["input"] = row.input;
   json["output"] = row.output;
   if (!row.answer.empty()) json["answer"] = row.answer;
+  if (!row.choices.empty()) {
+    json["choices"] = row.choices;
+    json["choice_lead"] = row.choice_lead;
+  }
+  if (!few_shot.examples.empty())
+    json["few_shot"] = {{"description", few_shot.description}, {"examples", few_shot.examples}};
   json["source"] = source;
   if (!row.canary.empty()) json["canary"] = row.canary;
   return json;
@@ -117,10 +130,17 @@ class Import {
   Import(const ImportKind& kind, const ImportOptions& options, AtomicFile& output)
       : kind_(kind), options_(options), output_(output) {}
 
+  // Rows of another file of the kind, to be shown as examples before those of ReadFileRows.
+  void ReadExamples(const fs::path& file) {
+    collecting_ = true;
+    ReadFileRows(file);
+    collecting_ = false;
+  }
+
   void ReadFileRows(const fs::path& file) {
     const int64_t rows_before = ledger_.TotalRows(), malformed_before = ledger_.Total(RowFate::kMalformed);
     file_ = file.string();
-    context_ = {.file_stem = file.stem().string(), .canary = "", .few_shot_prompt = ""};
+    context_ = {file.stem().string(), "", kind_.examples == Examples::kCotPrompts && options_.few_shot > 0};
     const RowSink row = [this](int64_t number, const Json& value) { Convert(number, value); };
     const FaultSink fault = [this](int64_t number, const std::string& why) {
       if (!IsFull()) Count(kind_.name, RowFate::kMalformed, number, why);
@@ -128,7 +148,8 @@ class Import {
     if (kind_.layout == Layout::kJsonExamples) {
       const Json whole = ReadJsonFile(file);
       context_.canary = JsonFieldOr<std::string>(whole, "canary", "", file_);
-      context_.few_shot_prompt = ReadFewShotPrompt(file, options_.few_shot);
+      if (context_.few_shot)
+        examples_["bbh/" + context_.file_stem] = ReadBbhExamples(file, options_.few_shot);
       ForEachItem(JsonField<Json>(whole, "examples", file_), row);
     } else if (kind_.layout == Layout::kJsonRows && IsJsonArray(ReadFile(file))) {
       ForEachItem(ReadJsonFile(file), row);
@@ -156,15 +177,34 @@ class Import {
     }
     for (const ImportedRow& row : rows) {
       if (IsFull()) return;
+      if (TakeAsExample(row)) {
+        Count(row.source, RowFate::kExample, number);
+        continue;
+      }
       if (Trim(row.instruction).empty() && Trim(row.input).empty()) {
         Count(row.source, RowFate::kEmptyInstruction, number);
       } else if (Trim(row.output).empty()) {
         Count(row.source, RowFate::kEmptyResponse, number);
       } else {
-        output_.Write(JsonLine(RowJson(row, options_.source.empty() ? row.source : options_.source)) + "\n");
+        output_.Write(JsonLine(RowJson(row, examples_[row.source],
+                                       options_.source.empty() ? row.source : options_.source)) +
+                      "\n");
         Count(row.source, RowFate::kKept, number);
       }
     }
+  }
+
+  // Whether the row goes into the examples of its source and not into the output. Of a file of examples no row
+  // goes into the output; of the set's own rows, the first of each source do where no such file was given.
+  bool TakeAsExample(const ImportedRow& row) {
+    if (kind_.examples != Examples::kRows || options_.few_shot <= 0) return false;
+    if (!collecting_ && !options_.examples.empty()) return false;
+    FewShotText& text = examples_[row.source];
+    text.description = MmluDescription(row.source);
+    const bool is_full = static_cast<int64_t>(text.examples.size()) >= options_.few_shot;
+    const bool is_usable = !Trim(row.instruction).empty() && !is_full;
+    if (is_usable) text.examples.push_back(MmluExample(row));
+    return collecting_ || is_usable;
   }
 
   void CheckFile(int64_t num_rows, int64_t num_malformed) const {
@@ -183,6 +223,8 @@ class Import {
   DataLedger ledger_;
   std::string file_;
   ImportContext context_;
+  bool collecting_ = false;                      // in ReadExamples
+  std::map<std::string, FewShotText> examples_;  // by source
 };
 
 }  // namespace
@@ -196,8 +238,12 @@ std::vector<std::string> ImportKinds() {
 DataLedger ImportDataset(const std::string& kind_name, const fs::path& path, const fs::path& output,
                          const ImportOptions& options) {
   const ImportKind& kind = FindKind(kind_name);
-  if (options.few_shot > 0 && kind.layout != Layout::kJsonExamples) {
-    throw Error(ErrorKind::kInvalidInput, kind_name + " has no worked examples: few_shot is for bbh only");
+  if (options.few_shot > 0 && kind.examples == Examples::kNone) {
+    throw Error(ErrorKind::kInvalidInput,
+                kind_name + " has no worked examples: few_shot is for mmlu and bbh only");
+  }
+  if (!options.examples.empty() && (kind.examples != Examples::kRows || options.few_shot <= 0)) {
+    throw Error(ErrorKind::kInvalidInput, "a file of examples is for mmlu with few_shot above 0 only");
   }
   const std::vector<fs::path> files = FilesOf(kind, path);
   std::error_code absent;  // the output need not exist yet
@@ -208,6 +254,9 @@ DataLedger ImportDataset(const std::string& kind_name, const fs::path& path, con
   }
   AtomicFile rows(output);
   Import import(kind, options, rows);
+  if (!options.examples.empty()) {
+    for (const fs::path& file : FilesOf(kind, options.examples)) import.ReadExamples(file);
+  }
   for (const fs::path& file : files) {
     if (!import.IsFull()) import.ReadFileRows(file);
   }

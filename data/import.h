@@ -10,7 +10,11 @@
 //   alpaca    JSONL or array: seed tasks with "instances"      the output as it is              alpaca
 //             (a row each), or {instruction, input, output}
 //   mmlu      JSONL {question, type, choices, answer}          "The answer is (C)."             mmlu/TYPE
-//   bbh       JSON {canary, examples: [{input, target}]}       the target. For evaluation only  bbh/TASK
+//   bbh       JSON {canary, examples: [{input, target}]}       "So the answer is T."            bbh/TASK
+//             For evaluation only
+//
+// flan_cot, mmlu and bbh rows also have "choices" and "choice_lead" where the answer is one of several, and with few_shot
+// "few_shot": {"description", "examples"} (records.h).
 //
 // ExtractAnswer(output) is the answer wherever there is one. Nothing is removed but unusable rows; duplicates
 // stay.
@@ -27,8 +31,10 @@ namespace elrea {
 
 struct ImportOptions {
   int64_t limit = 0;  // rows written at most; 0: all. Rows after the last one written are not counted either.
-  int64_t few_shot =
-      0;  // bbh: worked examples before each question, from cot-prompts/TASK.txt beside the task file
+  // Worked examples given with each row at most. bbh: from cot-prompts/TASK.txt beside the task file. mmlu: of
+  // the row's subject, from `examples`; without it the subject's first rows, which are then no rows themselves.
+  int64_t few_shot = 0;
+  std::string examples{};  // mmlu: a file or folder in the same format, such as the set's dev split
   std::string source{};  // in place of the source in the table above
 };
 

@@ -15,14 +15,22 @@ struct ImportedRow {
   std::string output{};
   std::string answer{};  // the short gold answer; empty when the row has none
   std::string source{};
-  std::string canary{};  // kept in each row, so that evaluation data stay recognisable
+  std::vector<std::string> choices{};  // of which `answer` is one, as flexible matching sees it
+  std::string choice_lead{};           // of a response, before the choice
+  std::string canary{};                // kept in each row, so that evaluation data stay recognisable
+};
+
+// What stands before a question: the task's description and worked examples, each a whole text.
+struct FewShotText {
+  std::string description{};
+  std::vector<std::string> examples{};
 };
 
 // What a converter may need beside the row.
 struct ImportContext {
   std::string file_stem;
-  std::string canary;           // of the file
-  std::string few_shot_prompt;  // bbh with few_shot > 0: what stands before each question
+  std::string canary;      // of the file
+  bool few_shot = false;  // whether the question will stand after examples of the file's form
 };
 
 // Each throws an Error whose message is the reason when the row does not have the format.
@@ -36,8 +44,11 @@ std::vector<ImportedRow> ConvertAlpaca(const Json& row, const ImportContext& con
 std::vector<ImportedRow> ConvertMmlu(const Json& row, const ImportContext& context);
 std::vector<ImportedRow> ConvertBbh(const Json& row, const ImportContext& context);
 
-// The description and the first `num_examples` worked examples of a chain-of-thought prompt file, without the
-// canary lines at its top.
-std::string FewShotPrompt(const std::string& file_text, int64_t num_examples);
+// The description and the first `num_examples` worked examples of a chain-of-thought prompt file of BBH, without
+// the canary lines at its top.
+FewShotText BbhExamples(const std::string& file_text, int64_t num_examples);
+// A row as a worked example of others of its source, and the description of such a source.
+std::string MmluExample(const ImportedRow& row);
+std::string MmluDescription(const std::string& source);
 
 }  // namespace elrea

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <map>
+#include <set>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -145,6 +147,7 @@ TEST_F(ImportTest, FlanCotFolder) {
   EXPECT_EQ(rows[1]["instruction"], "What comes from reproduction?\nOptions:\n- (A) babies\n- (H) children");
   EXPECT_EQ(rows[1]["output"], "Parents have children.\nThe answer is (H).");
   EXPECT_EQ(rows[1]["answer"], "(H)");
+  EXPECT_FALSE(rows[1].contains("choices"));  // (H) is the second of the two, which the letters do not show
   EXPECT_EQ(ledger_.Total(RowFate::kMalformed), 1);
   EXPECT_EQ(ledger_.Total(RowFate::kEmptyInstruction), 1);
 }
@@ -181,7 +184,35 @@ TEST_F(ImportTest, Mmlu) {
   EXPECT_EQ(rows[0]["instruction"], "The Barr body is\n(A) euchromatin\n(B) heterochromatin\n(C) a cistron");
   EXPECT_EQ(rows[0]["output"], "The answer is (B).");
   EXPECT_EQ(rows[0]["source"], "mmlu/college_biology");
+  EXPECT_EQ(rows[0]["choices"], Json({"A", "B", "C"}));
+  EXPECT_EQ(rows[0]["choice_lead"], "The answer is (");
+  EXPECT_FALSE(rows[0].contains("few_shot"));
   EXPECT_EQ(ledger_.Total(RowFate::kMalformed), 2);
+}
+
+std::string MmluLine(const std::string& question, const std::string& type) {
+  return Json({{"question", question}, {"type", type}, {"choices", {"x", "y"}}, {"answer", 1}}).dump() + "\n";
+}
+
+TEST_F(ImportTest, MmluExamplesAreTheFirstRowsOfASubjectOrAnotherFile) {
+  const std::string text = MmluLine("q1", "college_biology") + MmluLine("q2", "astronomy") +
+                           MmluLine("q3", "college_biology") + MmluLine("q4", "college_biology") +
+                           MmluLine("q5", "astronomy");
+  const auto rows = Import("mmlu", "test.jsonl", text, {.few_shot = 2});
+  ASSERT_EQ(rows.size(), 1u);  // two of each subject became examples
+  EXPECT_EQ(rows[0]["instruction"], "q4\n(A) x\n(B) y");
+  EXPECT_EQ(rows[0]["few_shot"]["description"],
+            "The following are multiple choice questions (with answers) about college biology.");
+  EXPECT_EQ(rows[0]["few_shot"]["examples"], Json({"q1\n(A) x\n(B) y\nThe answer is (B).",
+                                                  "q3\n(A) x\n(B) y\nThe answer is (B)."}));
+  EXPECT_EQ(ledger_.Total(RowFate::kExample), 4);
+
+  Write("dev.jsonl", MmluLine("d1", "college_biology") + MmluLine("d2", "college_biology"));
+  const auto all =
+      Import("mmlu", "test.jsonl", text, {.few_shot = 1, .examples = (dir_ / "dev.jsonl").string()});
+  ASSERT_EQ(all.size(), 5u);
+  EXPECT_EQ(all[0]["few_shot"]["examples"], Json({"d1\n(A) x\n(B) y\nThe answer is (B)."}));
+  EXPECT_FALSE(all[1].contains("few_shot"));  // no examples of its subject
 }
 
 TEST_F(ImportTest, BbhWithWorkedExamples) {
@@ -190,18 +221,40 @@ TEST_F(ImportTest, BbhWithWorkedExamples) {
   const auto plain = ImportPath("bbh", task);
   ASSERT_EQ(plain.size(), 1u);
   EXPECT_EQ(plain[0]["instruction"], "Take 1 step.\nOptions:\n- Yes\n- No");
+  EXPECT_EQ(plain[0]["output"], "So the answer is No.");
   EXPECT_EQ(plain[0]["answer"], "No");
   EXPECT_EQ(plain[0]["source"], "bbh/navigate");
   EXPECT_EQ(plain[0]["canary"], "do not train, GUID 1");
 
+  EXPECT_EQ(plain[0]["choices"], Json({"Yes", "No"}));
+  EXPECT_EQ(plain[0]["choice_lead"], "So the answer is ");
+
   Write("bbh/cot-prompts/navigate.txt",
         "CANARY LINE\n-----\nDo you return?\n\nQ: one\nA: Let's think step by step.\nSo the answer is "
         "Yes.\n\nQ: two\nA: No.\n");
-  EXPECT_EQ(ImportPath("bbh", dir_ / "bbh", {.few_shot = 1})[0]["instruction"],
-            "Do you return?\n\nQ: one\nA: Let's think step by step.\nSo the answer is Yes.\n\nQ: Take 1 "
-            "step.\nOptions:\n- Yes\n- No\nA: Let's think step by step.");
-  const std::string most = ImportPath("bbh", task, {.few_shot = 9})[0]["instruction"];
-  EXPECT_NE(most.find("Q: two\nA: No.\n\nQ: Take"), std::string::npos) << most;
+  const Json row = ImportPath("bbh", dir_ / "bbh", {.few_shot = 1})[0];
+  EXPECT_EQ(row["instruction"], "Q: Take 1 step.\nOptions:\n- Yes\n- No\nA: Let's think step by step.");
+  EXPECT_EQ(row["few_shot"]["description"], "Do you return?");
+  EXPECT_EQ(row["few_shot"]["examples"],
+            Json::array({"Q: one\nA: Let's think step by step.\nSo the answer is Yes."}));
+  const Json most = ImportPath("bbh", task, {.few_shot = 9})[0];
+  EXPECT_EQ(most["few_shot"]["examples"].size(), 2u);
+  EXPECT_EQ(most["few_shot"]["examples"][1], "Q: two\nA: No.");
+}
+
+TEST_F(ImportTest, BbhChoices) {
+  const auto choices = [&](const std::string& question, const std::string& target) {
+    const Json file = {{"examples", {{{"input", question}, {"target", target}}}}};
+    const Json row = Import("bbh", "task.json", file.dump())[0];
+    return row.contains("choices") ? row["choices"].dump() + " " + row["choice_lead"].dump() : "none";
+  };
+  EXPECT_EQ(choices("Which?\nOptions:\n(A) one\n(B) two", "(B)"), R"(["A","B"] "So the answer is (")");
+  EXPECT_EQ(choices("Which?\nOptions:\n- valid \n- invalid", "valid"),
+            R"(["valid","invalid"] "So the answer is ")");
+  EXPECT_EQ(choices("not ( True ) is", "False"), R"(["True","False"] "So the answer is ")");
+  EXPECT_EQ(choices("Plausible?", "yes"), R"(["yes","no"] "So the answer is ")");
+  EXPECT_EQ(choices("Like?\nOptions:\n(A) Monsters\n(B) Inc", "Monsters, Inc"), "none");
+  EXPECT_EQ(choices("Sort: b a", "a b"), "none");
 }
 
 TEST_F(ImportTest, LimitAndSourceName) {
@@ -222,7 +275,7 @@ TEST_F(ImportTest, ErrorsNameTheCulpritAndTheRemedy) {
             std::string::npos);
   EXPECT_NE(ImportError("math", good, ErrorKind::kInvalidInput).find("good.jsonl: not in the format of math"),
             std::string::npos);
-  EXPECT_NE(ImportError("gsm8k", good, ErrorKind::kInvalidInput, {.few_shot = 3}).find("bbh only"),
+  EXPECT_NE(ImportError("gsm8k", good, ErrorKind::kInvalidInput, {.few_shot = 3}).find("mmlu and bbh only"),
             std::string::npos);
   ImportError("gsm8k", dir_ / "absent.jsonl", ErrorKind::kNotFound);
   ImportError("svamp", Write("cut.json", "[{\"Body\": "), ErrorKind::kCorrupt);
@@ -251,6 +304,7 @@ struct RawSet {
   const char* kind;
   const char* path;
   int64_t rows;  // as counted by python's json and csv
+  int64_t rows_with_choices = 0;  // 31 of flan_cot have the answer twice among their options
 };
 
 TEST_F(ImportTest, EveryRowOfThePublicSets) {
@@ -259,13 +313,15 @@ TEST_F(ImportTest, EveryRowOfThePublicSets) {
     GTEST_SKIP() << "set ELREA_RAW_DATA to a folder with gsm8k/train.jsonl and the other sets";
   const RawSet sets[] = {{"gsm8k", "gsm8k/train.jsonl", 7473},   {"svamp", "svamp/train.json", 700},
                          {"math", "math/train.jsonl", 4500},     {"mathqa", "mathqa/train.jsonl", 600},
-                         {"flan_cot", "flan_cot", 25970},        {"alpaca", "alpaca/seed_tasks.jsonl", 175},
-                         {"mmlu", "mmlu_stem/test.jsonl", 1509}, {"bbh", "bbh", 3255}};
+                         {"flan_cot", "flan_cot", 25970, 25939},        {"alpaca", "alpaca/seed_tasks.jsonl", 175},
+                         {"mmlu", "mmlu_stem/test.jsonl", 1509, 1509}, {"bbh", "bbh", 3255, 2753}};
   for (const RawSet& set : sets) {
     const auto rows = ImportPath(set.kind, fs::path(raw) / set.path);
     EXPECT_EQ(ledger_.TotalRows(), set.rows) << set.kind;
     EXPECT_EQ(static_cast<int64_t>(rows.size()), set.rows) << set.kind << "\n" << ledger_.ToTable();
+    int64_t num_with_choices = 0;
     for (const Json& row : rows) {
+      num_with_choices += row.contains("choices");
       if (!row.contains("answer")) continue;
       const auto answer = row["answer"].get<std::string>(), output = row["output"].get<std::string>();
       ASSERT_EQ(ExtractAnswer(output).value_or("(nothing)"), answer) << row.dump();
@@ -273,6 +329,24 @@ TEST_F(ImportTest, EveryRowOfThePublicSets) {
       ASSERT_TRUE(AnswersMatch(NormaliseAnswer(answer), answer)) << answer;
     }
     EXPECT_EQ(ReadEvalRecords(dir_ / "out" / "rows.jsonl").records.size(), rows.size()) << set.kind;
+    EXPECT_EQ(num_with_choices, set.rows_with_choices) << set.kind;
+  }
+}
+
+// Golds of one task never match each other, and each matches the sentence its worked examples end with.
+TEST_F(ImportTest, AnswersOfBbhAreToldApart) {
+  const char* raw = std::getenv("ELREA_RAW_DATA");
+  if (raw == nullptr) GTEST_SKIP() << "set ELREA_RAW_DATA to a folder with bbh";
+  std::map<std::string, std::set<std::string>> golds;
+  for (const Json& row : ImportPath("bbh", fs::path(raw) / "bbh")) golds[row["source"]].insert(row["answer"]);
+  EXPECT_EQ(golds.size(), 27u);
+  for (const auto& [task, answers] : golds) {
+    for (const std::string& gold : answers) {
+      const std::string sentence = "First, we look at it.\nSo the answer is " + gold + ".";
+      EXPECT_EQ(ExtractAnswer(sentence), gold) << task;
+      for (const std::string& other : answers)
+        EXPECT_EQ(ResponseMatches(sentence, other), gold == other) << task << ": " << gold << " | " << other;
+    }
   }
 }
 

@@ -10,7 +10,7 @@ namespace elrea {
 namespace {
 
 constexpr const char* kFateNames[kNumRowFates] = {
-    "kept", "over_long", "empty_response", "empty_instruction", "duplicate", "malformed"};
+    "kept", "over_long", "empty_response", "empty_instruction", "duplicate", "malformed", "example"};
 constexpr int64_t kLinesShown = 3;  // per fate in ToTable; the JSON has up to kMaxCulprits
 
 }  // namespace

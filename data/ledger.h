@@ -13,8 +13,9 @@
 
 namespace elrea {
 
-enum class RowFate { kKept, kOverLong, kEmptyResponse, kEmptyInstruction, kDuplicate, kMalformed };
-inline constexpr int kNumRowFates = 6;
+// kExample: not a row of its own, but shown as a worked example before others (imports).
+enum class RowFate { kKept, kOverLong, kEmptyResponse, kEmptyInstruction, kDuplicate, kMalformed, kExample };
+inline constexpr int kNumRowFates = 7;
 const char* RowFateName(RowFate fate);  // "kept", "over_long", ... as in ToJson
 
 // Counts per source and fate, with the first offending lines of each fate. Single-thread.

@@ -171,6 +171,48 @@ void CheckPrompt(const std::vector<ChatMessage>& prompt) {
   throw Fault{RowFate::kEmptyInstruction, ""};
 }
 
+std::vector<std::string> Strings(const Json& values, const std::string& name) {
+  if (!values.is_array()) Malformed(name + " is " + values.type_name() + ", expected a list of strings");
+  std::vector<std::string> strings;
+  for (const Json& value : values) {
+    strings.push_back(AsString(value, name + "[" + std::to_string(strings.size()) + "]"));
+    if (IsBlank(strings.back())) Malformed(name + "[" + std::to_string(strings.size() - 1) + "] is empty");
+  }
+  return strings;
+}
+
+void AddFewShot(const Json& row, EvalRecord& record) {
+  const Json* few_shot = Find(row, "few_shot");
+  if (few_shot == nullptr) return;
+  if (!few_shot->is_object())
+    Malformed(std::string("'few_shot' is ") + few_shot->type_name() + ", expected an object");
+  if (const Json* text = Find(*few_shot, "description"))
+    record.description = AsString(*text, "few_shot.description");
+  if (const Json* examples = Find(*few_shot, "examples"))
+    record.examples = Strings(*examples, "few_shot.examples");
+}
+
+// A row whose answer is none of its choices, or two of them, would be scored wrongly by any method.
+void AddChoices(const Json& row, EvalRecord& record) {
+  const Json* choices = Find(row, "choices");
+  if (choices == nullptr) return;
+  record.choices = Strings(*choices, "'choices'");
+  if (record.choices.size() < 2) Malformed("'choices' has fewer than two items");
+  if (const Json* lead = Find(row, "choice_lead")) record.choice_lead = AsString(*lead, "'choice_lead'");
+  if (!record.answer) return;
+  for (AnswerMatching matching : {AnswerMatching::kStrict, AnswerMatching::kFlexible}) {
+    std::vector<size_t> equal;
+    for (size_t c = 0; c < record.choices.size(); ++c) {
+      if (AnswersMatch(record.choices[c], *record.answer, matching)) equal.push_back(c);
+    }
+    if (equal.size() > 1) Malformed("the answer " + Quoted(*record.answer) + " equals several of 'choices'");
+    if (equal.empty()) continue;
+    record.gold_choice = static_cast<int64_t>(equal[0]);
+    return;
+  }
+  Malformed("the answer " + Quoted(*record.answer) + " is none of 'choices'");
+}
+
 ExampleRecord ExampleOf(const Json& row) {
   ExampleRecord record;
   if (auto messages = Conversation(row)) {
@@ -207,6 +249,8 @@ EvalRecord PromptOf(const Json& row) {
   record.answer = GoldAnswer(row);
   if (!record.answer && response) record.answer = ExtractAnswer(*response);
   if (record.answer && IsBlank(*record.answer)) record.answer.reset();
+  AddFewShot(row, record);
+  AddChoices(row, record);
   return record;
 }
 

@@ -7,6 +7,11 @@
 //   {"prompt": {"role", "text", "replies": [...]}} (a tree of OASST, along its best-ranked replies)
 //       training: the last assistant message is the response, what is before it the prompt, what is after it
 //       unused; prompts to answer: all messages, without the last one when that is the assistant's
+// Rows to answer may also have
+//   "few_shot": {"description": D, "examples": [E, ...]}
+//       worked examples as whole texts, kept apart from the question so that fewer may be shown (few_shot.h)
+//   "choices": [C, ...], "choice_lead": L
+//       the answers to choose from, one of which is the row's answer, and the text of a response before them
 // Keys that are null count as absent, other keys are ignored. Tokens are not made here.
 #pragma once
 
@@ -38,6 +43,11 @@ struct ExampleRecord {
 struct EvalRecord {
   std::vector<ChatMessage> messages;  // ends with what the model is to answer
   std::optional<std::string> answer;  // "answer", else the short answer found in the row's response
+  std::string description;            // of the task, before the examples
+  std::vector<std::string> examples;  // each a whole text: question and answer
+  std::vector<std::string> choices;   // empty, or two at least, all different
+  std::string choice_lead;            // "The answer is (" where the choices are letters
+  int64_t gold_choice = -1;           // index of the choice that is the answer; -1 without choices
   std::string source;                 // as in ExampleRecord
   std::string file;
   int64_t line = 0;  // 1-based

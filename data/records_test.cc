@@ -126,6 +126,39 @@ TEST(ParseEvalRow, MessagesAreAnsweredAtTheirEnd) {
   EXPECT_EQ(answered.answer, "9");
 }
 
+TEST(ParseEvalRow, ChoicesAndExamples) {
+  const auto record = [](const char* fields) {
+    auto parsed = ParseEvalRow(std::string(R"j({"prompt": "Q", )j") + fields + "}", "p.jsonl", 1);
+    const auto* fault = std::get_if<RowFault>(&parsed);
+    EXPECT_EQ(fault, nullptr) << fields << ": " << (fault ? fault->why : "");
+    return fault ? EvalRecord{} : std::get<EvalRecord>(parsed);
+  };
+  const EvalRecord letters =
+      record(R"j("answer": "(B)", "choices": ["A", "B"], "choice_lead": "The answer is (", )j"
+             R"j("few_shot": {"description": "D", "examples": ["E1", "E2"]})j");
+  EXPECT_EQ(letters.gold_choice, 1);
+  EXPECT_EQ(letters.choice_lead, "The answer is (");
+  EXPECT_EQ(letters.description, "D");
+  EXPECT_EQ(letters.examples, (std::vector<std::string>{"E1", "E2"}));
+  // Bytes come first: flexibly, both choices are the answer.
+  EXPECT_EQ(record(R"j("answer": "5.0", "choices": ["5", "5.0"])j").gold_choice, 1);
+  EXPECT_EQ(record(R"j("answer": 5, "choices": ["4", "5.0"])j").gold_choice, 1);
+  EXPECT_EQ(record(R"j("answer": "x", "choices": null)j").gold_choice, -1);
+  EXPECT_EQ(record(R"j("choices": ["a", "b"])j").gold_choice, -1);  // a prompt to answer
+
+  const auto why = [](const char* fields) {
+    auto parsed = ParseEvalRow(std::string(R"j({"prompt": "Q", "answer": "C", )j") + fields + "}", "p.jsonl", 1);
+    return std::holds_alternative<RowFault>(parsed) ? std::get<RowFault>(parsed).why : "accepted";
+  };
+  EXPECT_EQ(why(R"j("choices": ["A", "B"])j"), "the answer 'C' is none of 'choices'");
+  EXPECT_EQ(why(R"j("choices": ["(C)", "c)"])j"), "the answer 'C' equals several of 'choices'");
+  EXPECT_EQ(why(R"j("choices": ["C"])j"), "'choices' has fewer than two items");
+  EXPECT_EQ(why(R"j("choices": ["C", 1])j"), "'choices'[1] is number, expected a string");
+  EXPECT_EQ(why(R"j("choices": {"text": []})j"), "'choices' is object, expected a list of strings");
+  EXPECT_EQ(why(R"j("few_shot": 3)j"), "'few_shot' is number, expected an object");
+  EXPECT_EQ(why(R"j("few_shot": {"examples": [" "]})j"), "few_shot.examples[0] is empty");
+}
+
 TEST(ReadEvalRecords, KeepsOrderLinesAndLedger) {
   TempDir dir;
   const fs::path path = dir / "tests.jsonl";

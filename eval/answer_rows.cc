@@ -71,7 +71,9 @@ class AnswerLoop {
     std::vector<bool> last_of_row;
     for (size_t i = 0; i < asked.size(); ++i) {
       for (int64_t s = 0; s < plans[i].num_samples; ++s) {
-        GenerateRequest& request = requests.emplace_back(GenerateRequest{row(asked[i]).prompt, plans[i].members, job_.sampling});
+        GenerateRequest& request =
+            requests.emplace_back(GenerateRequest{row(asked[i]).prompt, plans[i].members, job_.sampling});
+        if (row(asked[i]).max_new_tokens > 0) request.sampling.max_new_tokens = row(asked[i]).max_new_tokens;
         request.mixing = plans[i].mixing;
         last_of_row.push_back(s + 1 == plans[i].num_samples);
       }

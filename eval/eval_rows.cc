@@ -4,6 +4,8 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/text.h"
+#include "data/few_shot.h"
 #include "data/records.h"
 
 namespace elrea {
@@ -20,6 +22,33 @@ std::unordered_map<int64_t, std::string> ReadResponses(const std::string& file) 
   return responses;
 }
 
+// Entries "SOURCE=N".
+using SourceLimits = std::vector<std::pair<std::string, int64_t>>;
+SourceLimits LimitsOf(const std::vector<std::string>& entries, const std::string& option) {
+  SourceLimits limits;
+  for (const std::string& entry : entries) {
+    const size_t equals = entry.rfind('=');
+    const std::string digits = equals == entry.npos ? "" : Trim(entry.substr(equals + 1));
+    const std::string source = Trim(entry.substr(0, equals));
+    const bool is_number = !digits.empty() && digits.size() <= 9 &&
+                           digits.find_first_not_of("0123456789") == digits.npos && std::stoll(digits) > 0;
+    if (source.empty() || !is_number) {
+      throw Error(ErrorKind::kInvalidInput,
+                  option + ": '" + entry + "' is not SOURCE=N with a whole number N above 0");
+    }
+    limits.emplace_back(source, std::stoll(digits));
+  }
+  return limits;
+}
+
+// Of the last entry that names the source, or a whole leading part of its name.
+int64_t LimitOf(const SourceLimits& limits, const std::string& source, int64_t otherwise) {
+  for (const auto& [name, limit] : limits) {
+    if (source == name || source.starts_with(name + "/")) otherwise = limit;
+  }
+  return otherwise;
+}
+
 // Every n-th row, so that a short evaluation still sees all sources of a file sorted by source.
 template <typename T>
 void KeepEvenly(std::vector<T>& items, int64_t limit) {
@@ -32,8 +61,10 @@ void KeepEvenly(std::vector<T>& items, int64_t limit) {
 
 }  // namespace
 
-std::vector<EvalRow> LoadEvalRows(const std::vector<std::string>& files, int64_t limit,
+std::vector<EvalRow> LoadEvalRows(const std::vector<std::string>& files, const EvalOptions& options,
                                   const ChatTemplate& chat) {
+  const auto instruction_limits = LimitsOf(options.max_instruction_tokens_of, "eval.max_instruction_tokens_of");
+  const auto response_limits = LimitsOf(options.max_new_tokens_of, "eval.max_new_tokens_of");
   if (files.empty()) {
     throw Error(ErrorKind::kInvalidInput, "no evaluation files: give --input, or set data.test_files");
   }
@@ -48,12 +79,52 @@ std::vector<EvalRow> LoadEvalRows(const std::vector<std::string>& files, int64_t
     for (EvalRecord& record : read.records) {
       const auto response = responses.find(record.line);
       const std::string& reference = response != responses.end() ? response->second : *record.answer;
-      rows.push_back({chat.EncodePrompt(record.messages), chat.EncodeResponse(reference), *record.answer,
-                      record.source, record.messages.back().content});
+      FittedPrompt prompt = FitExamples(
+          record, chat, LimitOf(instruction_limits, record.source, options.max_instruction_tokens));
+      EvalRow& row = rows.emplace_back(EvalRow{std::move(prompt.tokens), chat.EncodeResponse(reference),
+                                               *record.answer, record.source, record.messages.back().content});
+      row.examples_given = static_cast<int64_t>(record.examples.size());
+      row.examples_shown = prompt.num_examples;
+      row.max_new_tokens = LimitOf(response_limits, record.source, 0);
     }
   }
-  KeepEvenly(rows, limit);
+  KeepEvenly(rows, options.limit);
+  if (const auto uses = CountExamples(rows); !uses.empty())
+    LogInfo("eval", "worked examples:\n{}", ExampleUseText(uses));
   return rows;
+}
+
+std::map<std::string, ExampleUse> CountExamples(std::span<const EvalRow> rows) {
+  std::map<std::string, ExampleUse> uses;
+  for (const EvalRow& row : rows) {
+    if (row.examples_given == 0) continue;
+    ExampleUse& use = uses[row.source];
+    ++use.rows;
+    use.rows_cut += row.examples_shown < row.examples_given;
+    use.given += row.examples_given;
+    use.shown += row.examples_shown;
+  }
+  return uses;
+}
+
+Json ExampleUseJson(const std::map<std::string, ExampleUse>& uses) {
+  Json json = Json::object();
+  for (const auto& [source, use] : uses) {
+    json[source] = {
+        {"rows", use.rows}, {"rows_cut", use.rows_cut}, {"given", use.given}, {"shown", use.shown}};
+  }
+  return json;
+}
+
+std::string ExampleUseText(const std::map<std::string, ExampleUse>& uses) {
+  if (uses.empty()) return "";
+  std::vector<std::vector<std::string>> table = {
+      {"source", "rows with examples", "of these cut", "examples given", "shown"}};
+  for (const auto& [source, use] : uses) {
+    table.push_back({source, FormatCount(use.rows), FormatCount(use.rows_cut), FormatCount(use.given),
+                     FormatCount(use.shown)});
+  }
+  return FormatTable(table);
 }
 
 }  // namespace elrea

@@ -3,10 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "core/json.h"
 #include "data/chat_template.h"
+#include "eval/eval_options.h"
 
 namespace elrea {
 
@@ -17,10 +21,22 @@ struct EvalRow {
   std::string gold;
   std::string source;
   std::string instruction = {};  // text of the last message: what is asked
+  int64_t examples_given = 0, examples_shown = 0;  // worked examples of the row, and those that fit
+  int64_t max_new_tokens = 0;                      // 0: as the generation's options say
 };
 
 // All rows of all files that have an answer, in order (the others are counted in a warning per file); `limit` > 0 keeps that many spread evenly over them.
-// Errors as of ReadEvalRecords, and kInvalidInput without files.
-std::vector<EvalRow> LoadEvalRows(const std::vector<std::string>& files, int64_t limit, const ChatTemplate& chat);
+// Errors as of ReadEvalRecords, and kInvalidInput without files or for an entry of options.*_of that is not SOURCE=N.
+std::vector<EvalRow> LoadEvalRows(const std::vector<std::string>& files, const EvalOptions& options,
+                                  const ChatTemplate& chat);
+
+// How many worked examples the rows of a source have, and how many their prompts show.
+struct ExampleUse {
+  int64_t rows = 0, rows_cut = 0;  // with examples; of these, with fewer than given
+  int64_t given = 0, shown = 0;    // over these rows
+};
+std::map<std::string, ExampleUse> CountExamples(std::span<const EvalRow> rows);  // sources with examples only
+Json ExampleUseJson(const std::map<std::string, ExampleUse>& uses);
+std::string ExampleUseText(const std::map<std::string, ExampleUse>& uses);  // a table; empty without examples
 
 }  // namespace elrea

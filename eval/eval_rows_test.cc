@@ -13,7 +13,7 @@ class EvalRowsTest : public testing::Test {
  protected:
   std::vector<EvalRow> Load(const std::string& lines, int64_t limit = 0) {
     WriteFileAtomically(dir_ / "rows.jsonl", lines);
-    return LoadEvalRows({(dir_ / "rows.jsonl").string()}, limit, chat_);
+    return LoadEvalRows({(dir_ / "rows.jsonl").string()}, {.limit = limit}, chat_);
   }
 
   TempDir dir_;
@@ -46,8 +46,49 @@ TEST_F(EvalRowsTest, ALimitSpreadsOverTheFile) {
   EXPECT_EQ(rows[2].gold, "6");
 }
 
+TEST_F(EvalRowsTest, ExamplesAreDroppedFromTheEndUntilThePromptFits) {
+  const std::string line =
+      R"({"prompt": "Q: 3", "answer": "3", "source": "bbh/x", "few_shot": {"description": "Count.", )"
+      R"("examples": ["Q: 1\nA: 1", "Q: 2\nA: 2"]}})";
+  const std::string text[] = {"Count.\n\nQ: 3", "Count.\n\nQ: 1\nA: 1\n\nQ: 3",
+                              "Count.\n\nQ: 1\nA: 1\n\nQ: 2\nA: 2\n\nQ: 3"};
+  std::vector<std::vector<int32_t>> prompts;
+  for (const std::string& message : text) prompts.push_back(chat_.EncodePrompt({{"user", message}}));
+  WriteFileAtomically(dir_ / "rows.jsonl", line);
+  const auto row = [&](EvalOptions options) {
+    return LoadEvalRows({(dir_ / "rows.jsonl").string()}, options, chat_)[0];
+  };
+  for (size_t shown = 0; shown < prompts.size(); ++shown) {
+    const auto limit = static_cast<int64_t>(prompts[shown].size());
+    const EvalRow fitted = row({.max_instruction_tokens = limit});
+    EXPECT_EQ(fitted.prompt, prompts[shown]);
+    EXPECT_EQ(fitted.examples_shown, static_cast<int64_t>(shown));
+    EXPECT_EQ(fitted.examples_given, 2);
+  }
+  EXPECT_EQ(row({.max_instruction_tokens = 1}).prompt, prompts[0]);  // the question itself is never cut
+  EXPECT_EQ(row({.max_instruction_tokens = 0}).prompt, prompts[2]);
+  EXPECT_EQ(row({.max_instruction_tokens = 1, .max_instruction_tokens_of = {"bb=2", "bbh=9999"}}).prompt, prompts[2]);
+  EXPECT_EQ(row({.max_instruction_tokens_of = {"bbh=9999", "bbh/x=1"}}).prompt, prompts[0]);
+  EXPECT_EQ(row({.max_new_tokens_of = {"bbh/x=7"}}).max_new_tokens, 7);
+  EXPECT_EQ(row({.max_new_tokens_of = {"mmlu=7"}}).max_new_tokens, 0);
+
+  const std::vector<EvalRow> rows = {row({.max_instruction_tokens = 1}), row({}), Load("{\"prompt\": \"p\", \"answer\": \"a\"}")[0]};
+  const auto uses = CountExamples(rows);
+  ASSERT_EQ(uses.size(), 1u);
+  EXPECT_EQ(ExampleUseJson(uses).dump(), R"({"bbh/x":{"rows":2,"rows_cut":1,"given":4,"shown":2}})");
+}
+
+TEST_F(EvalRowsTest, AFaultyLimitIsNamed) {
+  WriteFileAtomically(dir_ / "rows.jsonl", "{\"prompt\": \"p\", \"answer\": \"a\"}");
+  for (const char* entry : {"mmlu", "mmlu=", "=5", "mmlu=0", "mmlu=-1", "mmlu=1.5", "mmlu=99999999999999999999"}) {
+    ExpectError(ErrorKind::kInvalidInput, {"eval.max_new_tokens_of", entry}, [&] {
+      LoadEvalRows({(dir_ / "rows.jsonl").string()}, {.max_new_tokens_of = {entry}}, chat_);
+    });
+  }
+}
+
 TEST_F(EvalRowsTest, NoFilesIsAnError) {
-  ExpectError(ErrorKind::kInvalidInput, {"data.test_files"}, [&] { LoadEvalRows({}, 0, chat_); });
+  ExpectError(ErrorKind::kInvalidInput, {"data.test_files"}, [&] { LoadEvalRows({}, {}, chat_); });
 }
 
 }  // namespace

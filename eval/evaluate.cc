@@ -23,6 +23,7 @@ std::string RowsChecksum(const std::vector<EvalRow>& rows) {
   for (const EvalRow& row : rows) {
     bytes.append(reinterpret_cast<const char*>(row.prompt.data()), row.prompt.size() * sizeof(int32_t));
     bytes += row.gold + '\0' + row.source + '\0';
+    if (row.max_new_tokens > 0) bytes += std::to_string(row.max_new_tokens) + '\0';
   }
   return ChecksumHex(bytes);
 }
@@ -107,8 +108,9 @@ EvalReport Evaluate(const EvalJob& job, const EvalOptions& options) {
       if (options.loss) answers.back().losses = ResponseLosses(job, *method);
     });
   }
-  const EvalReport report =
+  EvalReport report =
       SummariseAnswers(answers, {options.bootstrap_samples, static_cast<uint64_t>(options.seed)});
+  report.examples = CountExamples(job.rows);
   WriteJsonFile(job.directory / "report.json", ReportJson(report));
   WriteFileAtomically(job.directory / "report.txt", ReportText(report));
   return report;

@@ -9,40 +9,13 @@
 #include <string>
 #include <vector>
 
-#include "core/options.h"
 #include "data/chat_template.h"
 #include "ensemble/ensemble.h"
+#include "eval/eval_options.h"
 #include "eval/eval_rows.h"
 #include "eval/report.h"
 
 namespace elrea {
-
-struct EvalOptions {
-  std::vector<std::string> methods = {"backbone", "base", "ensemble"};
-  int64_t limit = 0;
-  int64_t chunk_rows = 128;
-  std::string answer_style = "auto";
-  std::string matching = "flexible";
-  bool loss = false;
-  int64_t bootstrap_samples = 10000;
-  int64_t seed = 0;
-};
-template <typename Visitor>
-void VisitOptions(EvalOptions& o, Visitor& v) {
-  v.Field("methods", o.methods, "who answers: backbone, base, ensemble");
-  v.Field("limit", o.limit, "rows evaluated at most, spread evenly over the files; 0 = all", AtLeast(0));
-  v.Field("chunk_rows", o.chunk_rows,
-          "rows answered together and saved together; a killed evaluation loses at most one chunk",
-          AtLeast(1));
-  v.Field("answer_style", o.answer_style, "how an answer is found in a text",
-          OneOf({"auto", "boxed", "hashes", "phrase", "choice", "number", "whole"}));
-  v.Field("matching", o.matching, "strict: the same bytes; flexible: the same value however it is written",
-          OneOf({"strict", "flexible"}));
-  v.Field("loss", o.loss, "also measure the mean loss of the reference responses");
-  v.Field("bootstrap_samples", o.bootstrap_samples, "draws behind the intervals of averages and differences",
-          AtLeast(0));
-  v.Field("seed", o.seed, "of those draws", AtLeast(0));
-}
 
 // Called with each chunk of answers, those of an earlier session included, in row order per method.
 using PredictionCallback = std::function<void(const std::string& method, std::span<const Prediction> chunk)>;

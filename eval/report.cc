@@ -209,6 +209,7 @@ Json ReportJson(const EvalReport& report) {
     if (c.loss) entry["loss_nats_per_token"] = EstimateJson(*c.loss);
     json["comparisons"].push_back(entry);
   }
+  if (!report.examples.empty()) json["worked_examples"] = ExampleUseJson(report.examples);
   return json;
 }
 
@@ -222,6 +223,9 @@ std::string ReportText(const EvalReport& report) {
   if (report.num_over_long > 0) {
     text += fmt::format("\n{} rows have a prompt longer than the model's context; they count as wrong.\n",
                         FormatCount(report.num_over_long));
+  }
+  if (!report.examples.empty()) {
+    text += "\nWorked examples, dropped until the prompt fits\n\n" + ExampleUseText(report.examples);
   }
   return text;
 }

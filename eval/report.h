@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "core/json.h"
+#include "eval/eval_rows.h"
 #include "eval/predictions.h"
 #include "eval/statistics.h"
 
@@ -49,6 +51,7 @@ struct EvalReport {
   std::vector<std::string> sources;  // by first appearance
   std::vector<MethodScore> scores;
   std::vector<Comparison> comparisons;
+  std::map<std::string, ExampleUse> examples = {};  // by source
 };
 
 struct ReportOptions {

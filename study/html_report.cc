@@ -298,6 +298,8 @@ std::string Ledger(const StudyJob& job) {
   for (const EvalRow& row : job.test) ++held_out[row.source];
   std::string text = "training rows\n" + job.train.ledger.ToTable() + "\nheld-out rows\n";
   for (const auto& [source, count] : held_out) text += fmt::format("{}  {}\n", source, FormatCount(count));
+  if (const auto uses = CountExamples(job.test); !uses.empty())
+    text += "\nworked examples, dropped until the prompt fits\n" + ExampleUseText(uses);
   return "<pre>" + EscapeHtml(text) + "</pre>\n";
 }
 

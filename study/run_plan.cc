@@ -111,6 +111,9 @@ std::vector<Prediction> Answer(const Workbench& bench, const StudyMethod& method
   identity["decode_weights"] = job.packed != nullptr ? "packed" : "dense";
   identity["answer_style"] = job.eval.answer_style;
   identity["num_samples"] = plan.num_samples;
+  for (const EvalRow& row : answered) {
+    if (row.max_new_tokens > 0) identity["max_new_tokens_of"][row.source] = row.max_new_tokens;
+  }
   identity["chunk_rows"] = answers.chunk_rows;
   const fs::path folder = ArtifactFolder(job, "answers", identity);
   answers.path = folder / "answers.jsonl";

@@ -89,6 +89,8 @@ void WriteResults(const StudyJob& job, const StudyResult& result) {
       {"held_out_rows", SourceCounts(job)},
       {"answered_rows", StudyAnsweredRows(job.study, /*central=*/true, num_rows).size()},
       {"answered_by_ablations", StudyAnsweredRows(job.study, /*central=*/false, num_rows).size()}};
+  if (const auto uses = CountExamples(job.test); !uses.empty())
+    json["data"]["worked_examples"] = ExampleUseJson(uses);
   json["methods"] = Json::array();
   for (size_t i = 0; i < result.records.size(); ++i) {
     Json entry = SummaryJson(result.summaries[i]);
