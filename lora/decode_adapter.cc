@@ -1,8 +1,13 @@
 #include "lora/decode_adapter.h"
 
+#include "core/error.h"
+
 namespace elrea {
 
 LowRankAdapter DecodeView(const LoraWeights& lora) {
+  if (lora.gate() != nullptr) {
+    throw Error(ErrorKind::kInternal, "the decode engine knows no gates; decode without packed weights");
+  }
   LowRankAdapter view{lora.layout().rank(), lora.scale(), {}};
   view.layers.resize(static_cast<size_t>(lora.layout().num_layers()));
   for (int64_t layer = 0; layer < lora.layout().num_layers(); ++layer) {

@@ -6,7 +6,7 @@
 
 namespace elrea {
 
-// Points into `lora`, which must outlive the view and not be refreshed meanwhile.
+// Points into `lora`, which must outlive the view and not be refreshed meanwhile. kInternal for one with a gate.
 LowRankAdapter DecodeView(const LoraWeights& lora);
 
 }  // namespace elrea

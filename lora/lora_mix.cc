@@ -23,6 +23,7 @@ void AddRange(const LoraWeights& lora, int64_t layer, LinearGroup id, const Tens
   if (slots.slots.empty()) return;
   const LoraWeights::Group& w = lora.group(layer, id);
   Tensor h = at::mm(x.narrow(0, begin, end - begin), w.a.t()).to(torch::kFloat);  // [rows, slots * rank]
+  if (const Gate* gate = lora.gate()) gate->Scale(gate->Shares(layer, id, x.narrow(0, begin, end - begin)), h);
   Tensor rows = y.narrow(0, begin, end - begin);
   for (size_t s = 0; s < slots.slots.size(); ++s) {
     AddLowRank(rows, slots.slots[s].out_first, h, static_cast<int64_t>(s) * lora.layout().rank(), w.b_t_f32[s],
@@ -40,7 +41,7 @@ void LoraMix::AddForward(int64_t layer, LinearGroup id, const PackedBatch& batch
     while (last + 1 < segments && adapter_of_segment_[last + 1] == adapter_of_segment_[s]) ++last;
     const LoraWeights* lora = adapter_of_segment_[s];
     int64_t begin = batch.offsets[s], end = batch.offsets[last + 1];
-    if (lora && end - begin < kFusedRows && CanAddLowRankRows(x, y)) {
+    if (lora && !lora->gate() && end - begin < kFusedRows && CanAddLowRankRows(x, y)) {
       for (int64_t row = begin; row < end; ++row) few.push_back({lora, row});
     } else if (lora) {
       AddRange(*lora, layer, id, x, y, begin, end);

@@ -1,13 +1,15 @@
 // An adapter in the forms the passes multiply with, made once for inference and refreshed after each optimiser step in
-// training. Const-shareable between refreshes.
+// training. Const-shareable between changes.
 #pragma once
 
 #include <torch/types.h>
 
 #include <array>
+#include <memory>
 #include <vector>
 
 #include "lora/adapter.h"
+#include "lora/gate.h"
 
 namespace elrea {
 
@@ -30,12 +32,18 @@ class LoraWeights {
   const Group& group(int64_t layer, LinearGroup g) const { return groups_[layer][static_cast<int>(g)]; }
   float scale() const { return scale_; }
 
+  // Weighs the parts of a joined adapter (lora/gate.h) in LoraMix and GateTrainer, which alone know gates: the decode
+  // engine refuses such an adapter, and nobody trains or differentiates one. Null: none.
+  void SetGate(std::unique_ptr<const Gate> gate) { gate_ = std::move(gate); }
+  const Gate* gate() const { return gate_.get(); }
+
  private:
   const AdapterLayout* layout_;
   float scale_;
   torch::Dtype dtype_;
   torch::Device device_;
   std::vector<std::array<Group, kNumLinearGroups>> groups_;
+  std::unique_ptr<const Gate> gate_;
 };
 
 }  // namespace elrea

@@ -1,0 +1,145 @@
+#include "train/train_gates.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "lora/gate_trainer.h"
+#include "lora/tensor_file.h"
+#include "train/batches.h"
+#include "train/run_state.h"
+
+namespace elrea {
+
+using torch::Tensor;
+
+namespace {
+
+constexpr const char* kStateName = "gates";
+constexpr const char* kResultName = "gates.safetensors";
+
+class GateTraining {
+ public:
+  GateTraining(const GateJob& job, const FinetuneOptions& options)
+      : job_(job),
+        options_(options),
+        trainer_(*job.lora),
+        params_(job.lora->gate()->params()),
+        steps_per_epoch_((static_cast<int64_t>(job.rows.size()) + options.batch_size - 1) /
+                         options.batch_size) {
+    state_.adam = MakeAdamState(params_.numel());
+    std::map<std::string, RunState> saved = LoadRunStates(job.directory);
+    if (const auto found = saved.find(kStateName); found != saved.end()) {
+      state_ = std::move(found->second);
+      params_.copy_(state_.params);
+    }
+    state_.params = params_;
+  }
+
+  GateResult Run() {
+    Progress progress(job_.label, options_.epochs * steps_per_epoch_, "steps");
+    progress.StartAt(state_.adam.steps);
+    auto saved = std::chrono::steady_clock::now(), begun = saved;
+    for (; state_.epoch < options_.epochs; EndEpoch()) {
+      const auto batches = EpochBatches(job_.rows, options_.batch_size, options_.bucket_batches,
+                                        static_cast<uint64_t>(options_.seed), state_.epoch);
+      for (; state_.batch < static_cast<int64_t>(batches.size()); ++state_.batch) {
+        if (Since(saved) >= options_.checkpoint_every_s) {
+          SaveRunStates(job_.directory, {{kStateName, &state_}});
+          saved = std::chrono::steady_clock::now();
+        }
+        progress.Add(1, fmt::format("loss {:.4f}", Step(batches[static_cast<size_t>(state_.batch)])));
+        state_.seconds += Since(begun);
+        begun = std::chrono::steady_clock::now();
+        AskWhetherToStop();
+      }
+    }
+    Finish();
+    return {state_.last_loss, state_.seconds};
+  }
+
+ private:
+  static double Since(std::chrono::steady_clock::time_point then) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - then).count();
+  }
+
+  // One optimiser step; returns its mean loss.
+  double Step(const std::vector<int64_t>& batch) {
+    RowList rows;
+    for (int64_t i : batch) rows.push_back(job_.rows[static_cast<size_t>(i)]);
+    const int64_t num_targets = NumResponseTokens(rows);
+    double sum = 0;
+    trainer_.ZeroGrad();
+    for (const RowList& pass : SplitIntoPasses(rows, options_.max_tokens_per_pass)) {
+      const LossBatch loss = ResponseBatch(pass, 1.0f / static_cast<float>(num_targets));
+      ForwardTape tape;
+      Tensor grad_residual;
+      const Tensor residual = job_.decoder->Forward(loss.packed, &trainer_, &tape);
+      const Tensor nll = job_.decoder->LossAndGradient(residual, loss.targets, grad_residual);
+      job_.decoder->Backward(loss.packed, tape, grad_residual, trainer_);
+      sum += nll.sum(torch::kDouble).item<double>();
+    }
+    if (!std::isfinite(sum)) {
+      throw Error(ErrorKind::kInvalidInput,
+                  fmt::format("{}: the loss of step {} is not finite; lower the learning rate", job_.label,
+                              state_.adam.steps + 1));
+    }
+    const double rate = LinearSchedule(options_.learning_rate, options_.warmup_fraction, state_.adam.steps,
+                                       options_.epochs * steps_per_epoch_);
+    AdamStep({options_.beta1, options_.beta2, options_.epsilon, options_.weight_decay}, rate, trainer_.grad(),
+             params_, state_.adam);
+    state_.loss_sum += sum;
+    state_.loss_count += num_targets;
+    return sum / static_cast<double>(num_targets);
+  }
+
+  // REQUIRES: the batch under way is done but not counted.
+  void AskWhetherToStop() {
+    if (!job_.keep_going || job_.keep_going(state_.adam.steps)) return;
+    ++state_.batch;
+    SaveRunStates(job_.directory, {{kStateName, &state_}});
+    throw Error(ErrorKind::kUnavailable,
+                fmt::format("{}: stopped after step {}; run the same command again to go on", job_.label,
+                            state_.adam.steps));
+  }
+
+  void EndEpoch() {
+    state_.last_loss = state_.loss_sum / static_cast<double>(state_.loss_count);
+    state_.loss_sum = 0;
+    state_.loss_count = 0;
+    state_.batch = 0;
+    ++state_.epoch;
+  }
+
+  void Finish() {
+    SaveTensors(job_.directory / kResultName, {{"params", params_}},
+                {{"final_loss", fmt::format("{}", state_.last_loss)},
+                 {"seconds", fmt::format("{}", state_.seconds)}});
+    RemoveRunStates(job_.directory);
+  }
+
+  const GateJob& job_;
+  const FinetuneOptions& options_;
+  GateTrainer trainer_;
+  Tensor params_;  // those of the gate: Adam writes where the passes read
+  int64_t steps_per_epoch_;
+  RunState state_;
+};
+
+}  // namespace
+
+GateResult TrainGates(const GateJob& job, const FinetuneOptions& options) {
+  if (job.rows.empty()) throw Error(ErrorKind::kInvalidInput, job.label + ": there are no rows to train on");
+  const std::filesystem::path result = job.directory / kResultName;
+  if (!std::filesystem::exists(result)) return GateTraining(job, options).Run();
+  const SafetensorsFile file(result);
+  VerifySafetensors(file);
+  Tensor params = job.lora->gate()->params();
+  params.copy_(LoadFloat(file, "params"));
+  return {std::stod(file.metadata().at("final_loss")), std::stod(file.metadata().at("seconds"))};
+}
+
+}  // namespace elrea
