@@ -1,9 +1,12 @@
 // The program: parses the command line, runs one subcommand, and turns every failure into one line on stderr
 // and an exit code. Results go to stdout, diagnostics to stderr.
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
 #include "cli/program.h"
+#include "core/commit.h"
 
 namespace {
 
@@ -28,7 +31,7 @@ int main(int argc, char** argv) {
   elrea::PrepareProcess();
   CLI::App app(kAbout, "elrea");
   elrea::Invocation invocation;
-  app.set_version_flag("--version", elrea::kVersion);
+  app.set_version_flag("--version", fmt::format("{} ({})", elrea::kVersion, elrea::BuildCommit()));
   app.fallthrough();  // --threads may stand behind the subcommand
   app.add_option("--threads", invocation.threads, "CPU threads (default: all cores)")
       ->check(CLI::Range(1, 4096));

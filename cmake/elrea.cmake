@@ -113,6 +113,15 @@ function(elrea_embed_files target folder)
   target_sources(${target} PRIVATE ${out})
 endfunction()
 
+# elrea_build_commit(<target>): BuildCommit() of core/commit.h, looked at anew in every build.
+function(elrea_build_commit target)
+  set(out ${CMAKE_BINARY_DIR}/embedded/commit.cc)
+  add_custom_target(${target}_commit BYPRODUCTS ${out} VERBATIM COMMENT ""
+    COMMAND ${CMAKE_COMMAND} -DOUT=${out} -DSOURCE=${CMAKE_SOURCE_DIR} -P ${CMAKE_SOURCE_DIR}/cmake/commit.cmake)
+  target_sources(${target} PRIVATE ${out})
+  add_dependencies(${target} ${target}_commit)
+endfunction()
+
 # elrea_check(<tool> [ARGS]): a script of tools/ that looks at the sources, as a test.
 function(elrea_check tool)
   get_filename_component(name ${tool} NAME_WE)

@@ -177,7 +177,8 @@ void FeatureExtractor::Backpropagate(const std::vector<Segment>& segments, const
   PackedBatch batch = PackRows(rows);
   for (const Segment& segment : segments) batch.caches.push_back(segment.cache);
   ExampleGradients gradients(std::move(adapters), sink);
-  ForwardTape tape{.first_layer = first_layer_};
+  ForwardTape tape;
+  tape.first_layer = first_layer_;
   Tensor residual = decoder_.Forward(batch, &gradients, &tape), grad_residual;
   decoder_.LossAndGradient(residual, InstructionTargets(batch), grad_residual);
   decoder_.Backward(batch, tape, grad_residual, gradients);
