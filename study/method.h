@@ -46,6 +46,9 @@ const std::vector<StudyMethod>& StudyMethods();
 // kInvalidInput naming the nearest method.
 const StudyMethod& FindStudyMethod(const std::string& name);
 
+// The same adapters with the same weights for every row.
+StudyPlan EveryRow(const Workbench& bench, std::vector<const StudyAdapter*> adapters);
+
 // Base and one expert per cluster, weighed by the routing of each held-out row (method sections 4 and 5).
 StudyPlan RoutedPlan(Workbench& bench, const StudyFeatures& features, const Clustering& clustering,
                      const RoutingOptions& routing);
@@ -70,6 +73,8 @@ StudyPlan Changed(Workbench& bench) {
 // The families, one file each.
 std::vector<StudyMethod> SingleAdapterMethods();
 std::vector<StudyMethod> ExpertMethods();
+std::vector<StudyMethod> GateMethods();
+std::vector<StudyMethod> RankMethods();
 std::vector<StudyMethod> FeatureMethods();
 std::vector<StudyMethod> ClusteringMethods();
 

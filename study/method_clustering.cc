@@ -37,18 +37,19 @@ const Clustering& KMeansClusters(Workbench& bench, const StudyFeatures& features
                              [&](RowMatrix train) { return KMeans(kmeans, train).labels; });
 }
 
-// Labels by the distances of features as long as they are; centroids and routing are those of unit features,
-// since a cosine knows no lengths.
+// As KMeansOnPca, but labels by the distances of features that keep their lengths. Centroids and routing are
+// those of unit features, since a cosine knows no lengths.
 StudyPlan KMeansUnnormalised(Workbench& bench) {
   FeatureOptions options = bench.job().features;
-  const StudyFeatures& unit = bench.Features(options);
+  const StudyFeatures& unit = PcaFeatures(bench, options, Components(bench));
   options.normalise = false;
   const FeatureStore& raw = *bench.Features(options).train;
   const KMeansOptions kmeans = OptionsOf(bench);
   Json algorithm = AlgorithmOf(kmeans);
   algorithm["labels_of"] = raw.spec().fingerprint;
   const Clustering& clustering = bench.OtherClusters(unit, algorithm, [&](RowMatrix) {
-    return KMeans(kmeans, {raw.all().data(), raw.num_rows(), raw.dim()}).labels;
+    const torch::Tensor rows = PcaRows(bench.job(), raw, Components(bench)).contiguous();
+    return KMeans(kmeans, {rows.data_ptr<float>(), rows.size(0), rows.size(1)}).labels;
   });
   return RoutedPlan(bench, unit, clustering, bench.job().routing);
 }
@@ -107,7 +108,8 @@ std::vector<StudyMethod> ClusteringMethods() {
       {"birch_pca", "clusters and routing on up to 64 principal components of the features", "ablation",
        BirchOnPca},
       {"kmeans_pca", "the same with K-means", "ablation", KMeansOnPca},
-      {"kmeans_unnormalised", "K-means on features that keep their lengths", "ablation", KMeansUnnormalised},
+      {"kmeans_unnormalised", "kmeans_pca on features that keep their lengths", "ablation",
+       KMeansUnnormalised},
       {"centered", "clusters and routing after subtracting the mean feature", "ablation", Changed<Centered>},
       NumberMethod<2>(),
       NumberMethod<3>(),

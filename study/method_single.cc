@@ -8,14 +8,6 @@
 namespace elrea {
 namespace {
 
-// The same adapters with the same weights for every row.
-StudyPlan EveryRow(const Workbench& bench, std::vector<const StudyAdapter*> adapters) {
-  StudyPlan plan;
-  plan.weights.assign(bench.job().test.size(), std::vector<double>(adapters.size(), 1.0));
-  plan.adapters = std::move(adapters);
-  return plan;
-}
-
 StudyPlan Backbone(Workbench& bench) { return EveryRow(bench, {nullptr}); }
 StudyPlan Base(Workbench& bench) { return EveryRow(bench, {&bench.Base()}); }
 
@@ -56,6 +48,13 @@ StudyPlan SelfConsistency(Workbench& bench) {
 }
 
 }  // namespace
+
+StudyPlan EveryRow(const Workbench& bench, std::vector<const StudyAdapter*> adapters) {
+  StudyPlan plan;
+  plan.weights.assign(bench.job().test.size(), std::vector<double>(adapters.size(), 1.0));
+  plan.adapters = std::move(adapters);
+  return plan;
+}
 
 std::vector<StudyMethod> SingleAdapterMethods() {
   return {{"backbone", "the model without any adapter", "paper", Backbone},

@@ -10,7 +10,7 @@ namespace elrea {
 const std::vector<StudyMethod>& StudyMethods() {
   static const std::vector<StudyMethod> methods = [] {
     std::vector<StudyMethod> all;
-    for (const auto& family : {SingleAdapterMethods(), ExpertMethods(), FeatureMethods(), ClusteringMethods()}) {
+    for (const auto& family : {SingleAdapterMethods(), ExpertMethods(), GateMethods(), RankMethods(), FeatureMethods(), ClusteringMethods()}) {
       all.insert(all.end(), family.begin(), family.end());
     }
     return all;

@@ -56,6 +56,19 @@ Tensor MeanStates(const StudyJob& job, const LoraWeights* adapter,
   return torch::stack(means);
 }
 
+// [components, dim] f32 of a seeded sample of centred rows [rows, dim]. kInvalidInput for a sample of fewer rows.
+Tensor SampleComponents(const StudyJob& job, const Tensor& centred, int64_t components) {
+  const int64_t sample_rows = std::min(centred.size(0), job.cluster.sample_rows);
+  if (sample_rows < components) {
+    throw Error(ErrorKind::kInvalidInput,
+                fmt::format("a sample of {} rows has no {} principal components; raise cluster.sample_rows", sample_rows,
+                            components));
+  }
+  const std::vector<int64_t> sample =
+      RandomSample(centred.size(0), sample_rows, static_cast<uint64_t>(job.cluster.seed));
+  return PrincipalComponents(centred.index_select(0, torch::tensor(sample)), components);
+}
+
 // All that an encoder's vectors depend on.
 std::string EncoderChecksum(const fs::path& directory) {
   std::vector<fs::path> files;
@@ -111,25 +124,21 @@ Tensor PrincipalComponents(const Tensor& centred, int64_t components) {
 const StudyFeatures& PcaFeatures(Workbench& bench, const FeatureOptions& options, int64_t components) {
   const StudyFeatures& whole = bench.Features(options);
   const StudyJob& job = bench.job();
-  const int64_t sample_rows = std::min(whole.train->num_rows(), job.cluster.sample_rows);
-  if (sample_rows < components) {
-    throw Error(ErrorKind::kInvalidInput,
-                fmt::format("a sample of {} rows has no {} principal components; raise cluster.sample_rows", sample_rows,
-                            components));
-  }
   const Json identity = {{"pca_of", whole.train->spec().fingerprint}, {"train", whole.train->spec().rows},
                          {"test", whole.test->spec().rows},           {"components", components},
                          {"sample_rows", job.cluster.sample_rows},    {"seed", job.cluster.seed}};
   return bench.OtherFeatures(identity, [&](const fs::path& train, const fs::path& test) {
     const Tensor rows = AsTensor(*whole.train), mean = rows.mean(0, true);
-    const std::vector<int64_t> sample =
-        RandomSample(rows.size(0), std::min(rows.size(0), job.cluster.sample_rows),
-                     static_cast<uint64_t>(job.cluster.seed));
-    const Tensor basis = PrincipalComponents(rows.index_select(0, torch::tensor(sample)) - mean, components);
+    const Tensor basis = SampleComponents(job, rows - mean, components);
     const std::string fingerprint = ChecksumHex(JsonLine(identity));
     Save(train, (rows - mean).mm(basis.t()), fingerprint, whole.train->spec().rows);
     Save(test, (AsTensor(*whole.test) - mean).mm(basis.t()), fingerprint, whole.test->spec().rows);
   });
+}
+
+Tensor PcaRows(const StudyJob& job, const FeatureStore& rows, int64_t components) {
+  const Tensor all = AsTensor(rows), centred = all - all.mean(0, true);
+  return centred.mm(SampleComponents(job, centred, components).t());
 }
 
 const StudyFeatures& HiddenStateFeatures(Workbench& bench) {

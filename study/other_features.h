@@ -10,6 +10,9 @@ namespace elrea {
 // the training rows (at most cluster.sample_rows). kInvalidInput for a sample of fewer rows than components.
 const StudyFeatures& PcaFeatures(Workbench& bench, const FeatureOptions& options, int64_t components);
 
+// The training rows [rows, components] f32 along the same kind of components of any features, as long as they are.
+torch::Tensor PcaRows(const StudyJob& job, const FeatureStore& rows, int64_t components);
+
 // Unit rows [rows, dim]: the last residual of the instruction's tokens under the base adapter, averaged; the
 // mean of the training rows is taken off first, since it is most of every row.
 const StudyFeatures& HiddenStateFeatures(Workbench& bench);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <fstream>
@@ -18,6 +19,12 @@ constexpr int64_t kRowsWithOwnAdapter = 8;
 
 bool MakesAdapters(const StudyPlan& plan) {
   return plan.mixing == MixingRule::kLayers || plan.mixing == MixingRule::kParameters;
+}
+
+// The decode engine knows no gates: such plans decode by the decoder's own passes.
+bool HasGates(const StudyPlan& plan) {
+  return std::any_of(plan.adapters.begin(), plan.adapters.end(),
+                     [](const StudyAdapter* a) { return a != nullptr && a->weights->gate() != nullptr; });
 }
 
 // One adapter in place of the row's members.
@@ -77,7 +84,7 @@ Json PlanJson(const StudyJob& job, const StudyPlan& plan, const std::vector<int6
     for (double weight : plan.weights[static_cast<size_t>(i)]) text += fmt::format("{} ", weight);
   }
   return {{"backbone", job.decoder->weights().fingerprint},
-          {"dtype", job.decoder->dtype() == torch::kFloat ? "f32" : "bf16"},
+          {"dtype", DtypeName(job)},
           {"adapters", adapters},
           {"mixing", static_cast<int>(plan.mixing)},
           {"rows_and_weights", ChecksumHex(text)}};
@@ -101,14 +108,15 @@ std::vector<Prediction> Answer(const Workbench& bench, const StudyMethod& method
   if (rows.empty()) return {};
   std::vector<EvalRow> answered;
   for (int64_t row : rows) answered.push_back(job.test[static_cast<size_t>(row)]);
-  AnswerJob answers{job.decoder, job.tokenizer, job.chat, job.packed, answered, job.generation};
+  AnswerJob answers{job.decoder, job.tokenizer, job.chat, HasGates(plan) ? nullptr : job.packed, answered,
+                    job.generation};
   if (plan.mixing == MixingRule::kVotes) answers.sampling.temperature = 1;
   answers.chunk_rows = MakesAdapters(plan) ? kRowsWithOwnAdapter : job.eval.chunk_rows;
   answers.style = ParseAnswerStyle(job.eval.answer_style);
   answers.label = fmt::format("seed {}: {}", bench.seed(), method.name);
   Json identity = PlanJson(job, plan, rows);
   identity["generation"] = OptionSet(answers.sampling).ToJson();
-  identity["decode_weights"] = job.packed != nullptr ? "packed" : "dense";
+  identity["decode_weights"] = answers.packed != nullptr ? "packed" : "dense";
   identity["answer_style"] = job.eval.answer_style;
   identity["num_samples"] = plan.num_samples;
   for (const EvalRow& row : answered) {

@@ -17,6 +17,7 @@ struct StudyOptions {
   int64_t self_consistency_samples = 5;
   int64_t lora_ensemble_adapters = 3;
   std::string sentence_encoder = "minilm";
+  double gate_learning_rate = 1e-2;
 };
 template <typename Visitor>
 void VisitOptions(StudyOptions& o, Visitor& v) {
@@ -38,6 +39,7 @@ void VisitOptions(StudyOptions& o, Visitor& v) {
           AtLeast(1));
   v.Field("sentence_encoder", o.sentence_encoder,
           "of the instruction embeddings: a directory or a fetched name (elrea model fetch minilm)");
+  v.Field("gate_learning_rate", o.gate_learning_rate, "of MoLE's gates; all else as section finetune has it", Above(0));
 }
 
 // Checks what ranges cannot. kInvalidInput: no seeds, ablation_seeds that are not among them (there would be

@@ -16,19 +16,9 @@ namespace {
 
 namespace chrono = std::chrono;
 
-std::string TensorChecksum(const torch::Tensor& t) {
-  return ChecksumHex({static_cast<const char*>(t.data_ptr()), t.nbytes()});
-}
-
 template <typename Options>
 Json OptionsJson(Options options) {
   return OptionSet(options).ToJson();
-}
-
-// Only what changes the result.
-Json TrainingJson(FinetuneOptions options) {
-  options.checkpoint_every_s = 0;
-  return OptionsJson(options);
 }
 
 std::string RowsChecksum(const std::vector<const TokenRow*>& rows) {
@@ -60,6 +50,19 @@ void WriteCost(const fs::path& folder, chrono::steady_clock::time_point begun) {
 
 }  // namespace
 
+std::string TensorChecksum(const torch::Tensor& t) {
+  return ChecksumHex({static_cast<const char*>(t.data_ptr()), t.nbytes()});
+}
+
+std::string TrainRowsChecksum(const StudyJob& job) { return RowsChecksum(Pointers(job.train.rows)); }
+
+Json TrainingJson(FinetuneOptions options) {
+  options.checkpoint_every_s = 0;
+  return OptionsJson(options);
+}
+
+const char* DtypeName(const StudyJob& job) { return job.decoder->dtype() == torch::kFloat ? "f32" : "bf16"; }
+
 std::vector<std::span<const int32_t>> TrainInstructions(const StudyJob& job) {
   std::vector<std::span<const int32_t>> instructions;
   for (const TokenRow& row : job.train.rows) {
@@ -87,10 +90,36 @@ fs::path ArtifactFolder(const StudyJob& job, const std::string& kind, const Json
   return folder;
 }
 
+void Workbench::StartCost() {
+  used_.clear();
+  for (auto& [rank, other] : ranks_) other->bench->StartCost();
+}
+
 double Workbench::Cost() const {
   double total = 0;
   for (const std::string& name : used_) total += seconds_.at(name);
+  for (const auto& [rank, other] : ranks_) total += other->bench->Cost();
   return total;
+}
+
+Workbench& Workbench::AtRank(int64_t rank) {
+  std::unique_ptr<OtherRank>& other = ranks_[rank];
+  if (!other) {
+    other = std::make_unique<OtherRank>(OtherRank{job_, nullptr});
+    LoraOptions& lora = other->job.lora;
+    lora.alpha *= static_cast<double>(rank) / static_cast<double>(lora.rank);
+    lora.rank = rank;
+    other->bench = std::make_unique<Workbench>(other->job, seed_);
+  }
+  return *other->bench;
+}
+
+const StudyAdapter& Workbench::Keep(const std::string& name, const std::function<StudyAdapter()>& make) {
+  used_.insert(name);
+  if (const auto found = adapters_.find(name); found != adapters_.end()) return found->second;
+  StudyAdapter made = make();
+  seconds_[name] = made.train_s;
+  return adapters_[name] = std::move(made);
 }
 
 Adapter Workbench::FreshAdapter(int64_t seed) const {
@@ -104,7 +133,7 @@ const StudyAdapter& Workbench::Train(const std::string& label, const Adapter& st
   for (int64_t row : rows) job.rows.push_back(&job_.train.rows[static_cast<size_t>(row)]);
   job.directory = ArtifactFolder(job_, "adapter",
                                  {{"backbone", job_.decoder->weights().fingerprint},
-                                  {"dtype", job_.decoder->dtype() == torch::kFloat ? "f32" : "bf16"},
+                                  {"dtype", DtypeName(job_)},
                                   {"start", TensorChecksum(start.params)},
                                   {"rank", start.config.rank},
                                   {"alpha", start.config.alpha},

@@ -69,6 +69,12 @@ std::vector<std::vector<int64_t>> RowGroups(const Clustering& clustering);
 // A folder for the artifact that `identity` describes, made when missing, with identity.json for the reader.
 std::filesystem::path ArtifactFolder(const StudyJob& job, const std::string& kind, const Json& identity);
 
+// What goes into identities.
+std::string TensorChecksum(const torch::Tensor& t);
+std::string TrainRowsChecksum(const StudyJob& job);
+Json TrainingJson(FinetuneOptions options);  // only what changes the result
+const char* DtypeName(const StudyJob& job);
+
 // Single-thread use.
 class Workbench {
  public:
@@ -89,6 +95,12 @@ class Workbench {
   // From the base adapter under the experts' options, one per group of rows.
   std::vector<const StudyAdapter*> Experts(const std::vector<std::vector<int64_t>>& groups);
 
+  // Any other, by the name of its artifact: made unless it was before.
+  const StudyAdapter& Keep(const std::string& name, const std::function<StudyAdapter()>& make);
+
+  // The same study with adapters of another rank, alpha in proportion.
+  Workbench& AtRank(int64_t rank);
+
   // The method's own: gradients of the instructions. Seconds of features that were made in one pass with
   // others are those of the pass.
   const StudyFeatures& Features(const FeatureOptions& options);
@@ -106,7 +118,7 @@ class Workbench {
                                  const RoutingOptions& options) const;
 
   // Seconds of training and feature extraction behind everything asked for since the last call of StartCost.
-  void StartCost() { used_.clear(); }
+  void StartCost();
   double Cost() const;
 
  private:
@@ -122,12 +134,18 @@ class Workbench {
                       const std::vector<std::pair<int64_t, std::filesystem::path>>& folders);
   const StudyFeatures& LoadFeatures(const std::filesystem::path& folder);
 
+  struct OtherRank {
+    StudyJob job;
+    std::unique_ptr<Workbench> bench;
+  };
+
   const StudyJob& job_;
   int64_t seed_;
   std::vector<int64_t> lengths_;
   std::map<std::string, StudyAdapter> adapters_;  // by folder name
   std::map<std::string, StudyFeatures> features_;
   std::map<std::string, Clustering> clusterings_;
+  std::map<int64_t, std::unique_ptr<OtherRank>> ranks_;
   std::map<std::string, double> seconds_;  // by folder name
   std::set<std::string> used_;             // folders asked for
 };
