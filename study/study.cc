@@ -10,6 +10,7 @@
 
 #include <algorithm>
 
+#include "core/commit.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "study/html_report.h"
@@ -82,8 +83,10 @@ Json MeanWeights(const MethodRecord& record, const StudyJob& job) {
 
 void WriteResults(const StudyJob& job, const StudyResult& result) {
   const auto num_rows = static_cast<int64_t>(job.test.size());
-  Json json = {
-      {"format_version", 1}, {"config", job.config}, {"backbone", job.decoder->weights().fingerprint}};
+  Json json = {{"format_version", 1},
+               {"commit", BuildCommit()},
+               {"config", job.config},
+               {"backbone", job.decoder->weights().fingerprint}};
   json["data"] = {
       {"train", job.train.ledger.ToJson()},
       {"held_out_rows", SourceCounts(job)},
@@ -100,6 +103,8 @@ void WriteResults(const StudyJob& job, const StudyResult& result) {
     }
     json["methods"].push_back(entry);
   }
+  json["ensemble_against"] = RivalsJson(result.rivals);
+  for (const Finding& finding : result.findings) json["findings"].push_back(FindingJson(finding));
   WriteJsonFile(job.directory / "results.json", json);
   WriteFileAtomically(job.directory / "results.txt", SummaryText(result.summaries));
 }
@@ -133,6 +138,8 @@ StudyResult RunStudy(const StudyJob& job) {
   const SummaryOptions options{job.eval.bootstrap_samples, job.study.permutation_samples,
                                static_cast<uint64_t>(job.eval.seed), ParseAnswerStyle(job.eval.answer_style)};
   result.summaries = Summarise(result.records, options);
+  result.rivals = EnsembleAgainst(result.records, options);
+  result.findings = Findings(result.records, job.lora.rank, options);
   WriteResults(job, result);
   Workbench bench(job, job.study.seeds[0]);
   WithContext("writing the report", [&] { WriteHtmlReport(bench, result); });

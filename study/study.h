@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "study/findings.h"
 #include "study/summary.h"
 
 namespace elrea {
@@ -11,6 +12,8 @@ namespace elrea {
 struct StudyResult {
   std::vector<MethodRecord> records;
   std::vector<MethodSummary> summaries;
+  std::vector<Rival> rivals;      // of the ensemble
+  std::vector<Finding> findings;  // of the paper
 };
 
 // Runs what is missing, in the order seed by seed, method by method, and writes results.json, results.txt and

@@ -5,118 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
-#include <set>
 
 #include "core/text.h"
 
 namespace elrea {
 namespace {
-
-using Groups = std::vector<std::vector<double>>;
-
-// NaN of none.
-double Mean(const std::vector<double>& values) {
-  if (values.empty()) return std::numeric_limits<double>::quiet_NaN();
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
-
-double Correct(const Prediction& p) { return p.correct ? 1.0 : 0.0; }
-
-// A row's values over the seeds both methods have, averaged. `value(outcome, i)` of the i-th item; NaN drops
-// the row.
-template <typename Value>
-std::vector<double> OverSeeds(const MethodRecord& record, const std::vector<int64_t>& seeds, size_t count,
-                              Value value) {
-  std::vector<double> means(count, 0);
-  for (int64_t seed : seeds) {
-    for (size_t i = 0; i < count; ++i)
-      means[i] += value(record.outcomes.at(seed), i) / static_cast<double>(seeds.size());
-  }
-  return means;
-}
-
-std::vector<double> CorrectOverSeeds(const MethodRecord& record, const std::vector<int64_t>& seeds) {
-  const size_t n = record.outcomes.begin()->second.predictions.size();
-  return OverSeeds(record, seeds, n,
-                   [](const MethodOutcome& o, size_t i) { return Correct(o.predictions[i]); });
-}
-
-std::vector<double> LossesOverSeeds(const MethodRecord& record, const std::vector<int64_t>& seeds) {
-  const size_t n = record.outcomes.begin()->second.losses.size();
-  return OverSeeds(record, seeds, n, [](const MethodOutcome& o, size_t i) { return o.losses[i]; });
-}
-
-std::vector<double> WithoutNan(std::vector<double> values) {
-  std::erase_if(values, [](double v) { return std::isnan(v); });
-  return values;
-}
-
-// Values of the answered rows by source, sources by name.
-std::map<std::string, std::vector<double>> BySource(const MethodRecord& record,
-                                                    const std::vector<double>& values) {
-  std::map<std::string, std::vector<double>> groups;
-  const auto& predictions = record.outcomes.begin()->second.predictions;
-  for (size_t i = 0; i < values.size(); ++i) groups[predictions[i].source].push_back(values[i]);
-  return groups;
-}
-
-Groups Values(const std::map<std::string, std::vector<double>>& groups) {
-  Groups values;
-  for (const auto& [source, group] : groups) values.push_back(group);
-  return values;
-}
-
-std::vector<int64_t> SeedsOf(const MethodRecord& record) {
-  std::vector<int64_t> seeds;
-  for (const auto& [seed, outcome] : record.outcomes) seeds.push_back(seed);
-  return seeds;
-}
-
-// The record with those predictions only whose rows `other` answered too: ablations answer fewer.
-MethodRecord OnRowsOf(const MethodRecord& record, const MethodRecord& other) {
-  std::set<int64_t> rows;
-  for (const Prediction& p : other.outcomes.begin()->second.predictions) rows.insert(p.row);
-  MethodRecord common = record;
-  for (auto& [seed, outcome] : common.outcomes) {
-    std::erase_if(outcome.predictions, [&](const Prediction& p) { return !rows.contains(p.row); });
-  }
-  return common;
-}
-
-PairedDifference Differ(const Groups& differences, const SummaryOptions& options) {
-  PairedDifference d;
-  for (const auto& group : differences) d.n += static_cast<int64_t>(group.size());
-  d.value = BootstrapMean(differences, options.bootstrap_samples, options.seed);
-  d.p = PermutationPValue(differences, options.permutation_samples, options.seed);
-  return d;
-}
-
-std::vector<double> Minus(std::vector<double> a, const std::vector<double>& b) {
-  for (size_t i = 0; i < a.size(); ++i) a[i] -= b[i];
-  return a;
-}
-
-void CompareWithBase(const MethodRecord& of, const MethodRecord& with, const SummaryOptions& options,
-                     MethodSummary& summary) {
-  const MethodRecord record = OnRowsOf(of, with), base = OnRowsOf(with, of);
-  std::vector<int64_t> seeds;
-  for (int64_t seed : SeedsOf(record)) {
-    if (base.outcomes.contains(seed)) seeds.push_back(seed);
-  }
-  if (seeds.empty()) return;
-  const std::vector<double> ours = CorrectOverSeeds(record, seeds), theirs = CorrectOverSeeds(base, seeds);
-  const std::vector<double> differences = Minus(ours, theirs);
-  if (!differences.empty()) {
-    summary.micro_gain = Differ({differences}, options);
-    summary.macro_gain = Differ(Values(BySource(record, differences)), options);
-    if (Mean(theirs) > 0) summary.relative_gain = Mean(differences) / Mean(theirs);
-  }
-  if (!summary.loss) return;
-  const std::vector<double> change =
-      WithoutNan(Minus(LossesOverSeeds(record, seeds), LossesOverSeeds(base, seeds)));
-  if (!change.empty()) summary.loss_change = Differ({change}, options);
-}
 
 // What each seed alone gives.
 void AddSeeds(const MethodRecord& record, MethodSummary& summary) {
@@ -124,7 +17,7 @@ void AddSeeds(const MethodRecord& record, MethodSummary& summary) {
     const MethodOutcome& outcome = record.outcomes.at(seed);
     const std::vector<double> correct = CorrectOverSeeds(record, {seed});
     std::vector<double> means;
-    for (const auto& group : Values(BySource(record, correct))) means.push_back(Mean(group));
+    for (const auto& group : GroupsOf(BySource(record, correct))) means.push_back(Mean(group));
     const std::vector<double> losses = WithoutNan(outcome.losses);
     summary.seed_micro.push_back(Mean(correct));
     summary.seed_macro.push_back(Mean(means));
@@ -141,7 +34,7 @@ void AddExactMatch(const MethodRecord& record, const SummaryOptions& options, Me
   const auto groups = BySource(record, correct);
   summary.num_answered = static_cast<int64_t>(correct.size());
   summary.micro = BootstrapMean({correct}, options.bootstrap_samples, options.seed);
-  summary.macro = BootstrapMean(Values(groups), options.bootstrap_samples, options.seed);
+  summary.macro = BootstrapMean(GroupsOf(groups), options.bootstrap_samples, options.seed);
   for (const auto& [source, values] : groups) {
     summary.by_source[source] = BootstrapMean({values}, options.bootstrap_samples, options.seed);
   }
@@ -165,26 +58,19 @@ MethodSummary SummariseOne(const MethodRecord& record, const MethodRecord* base,
   const std::vector<double> losses = WithoutNan(LossesOverSeeds(record, summary.seeds));
   summary.num_losses = static_cast<int64_t>(losses.size());
   if (!losses.empty()) summary.loss = BootstrapMean({losses}, options.bootstrap_samples, options.seed);
-  if (base != nullptr && base != &record && !base->outcomes.empty())
-    CompareWithBase(record, *base, options, summary);
+  if (base != nullptr && base != &record && !base->outcomes.empty()) {
+    const MethodComparison comparison = Compare(record, *base, options);
+    summary.micro_gain = comparison.micro;
+    summary.macro_gain = comparison.macro;
+    summary.loss_change = comparison.loss;
+    summary.relative_gain = comparison.relative_gain;
+  }
   AddSeeds(record, summary);
   return summary;
 }
 
 Json EstimateJson(const Estimate& e) {
   return {{"mean", e.mean}, {"interval_95", {e.interval.low, e.interval.high}}};
-}
-
-Json DifferenceJson(const PairedDifference& d) {
-  Json json = EstimateJson(d.value);
-  json["n"] = d.n;
-  json["p"] = d.p;
-  return json;
-}
-
-std::string Points(const std::optional<Estimate>& e) {
-  if (!e) return "-";
-  return fmt::format("{:.1f} [{:.1f}, {:.1f}]", 100 * e->mean, 100 * e->interval.low, 100 * e->interval.high);
 }
 
 std::string Signed(const PairedDifference& d, double factor, int digits) {
@@ -202,8 +88,8 @@ std::string FigureTable(const std::vector<MethodSummary>& summaries) {
       continue;
     }
     const bool answered = s.num_answered > 0;
-    table.push_back({s.name, std::to_string(s.seeds.size()), std::to_string(s.num_answered), Points(s.macro),
-                     s.macro_gain ? Signed(*s.macro_gain, 100, 1) : "",
+    table.push_back({s.name, std::to_string(s.seeds.size()), std::to_string(s.num_answered),
+                     PointsText(s.macro), s.macro_gain ? Signed(*s.macro_gain, 100, 1) : "",
                      s.micro_gain ? fmt::format("{:+.1f}%", 100 * s.relative_gain) : "",
                      std::to_string(s.num_losses), s.loss ? fmt::format("{:.4f}", s.loss->mean) : "-",
                      s.loss_change ? Signed(*s.loss_change, 1, 4) : "", fmt::format("{:.0f}", s.train_s),
@@ -222,8 +108,8 @@ std::string SourceTable(const std::vector<MethodSummary>& summaries) {
       table[0].insert(table[0].end(), {"all rows", "all rows, strict"});
     }
     std::vector<std::string>& row = table.emplace_back(1, s.name);
-    for (const auto& [source, value] : s.by_source) row.push_back(Points(value));
-    row.push_back(Points(s.micro));
+    for (const auto& [source, value] : s.by_source) row.push_back(PointsText(value));
+    row.push_back(PointsText(s.micro));
     row.push_back(fmt::format("{:.1f}", 100 * s.strict));
   }
   return FormatTable(table);
@@ -240,6 +126,34 @@ std::vector<MethodSummary> Summarise(const std::vector<MethodRecord>& records,
   std::vector<MethodSummary> summaries;
   for (const MethodRecord& record : records) summaries.push_back(SummariseOne(record, base, options));
   return summaries;
+}
+
+std::string PointsText(const std::optional<Estimate>& e) {
+  if (!e) return "-";
+  return fmt::format("{:.1f} [{:.1f}, {:.1f}]", 100 * e->mean, 100 * e->interval.low, 100 * e->interval.high);
+}
+
+std::vector<Rival> EnsembleAgainst(const std::vector<MethodRecord>& records, const SummaryOptions& options) {
+  const auto found = std::find_if(records.begin(), records.end(),
+                                  [](const MethodRecord& r) { return r.name == "ensemble"; });
+  std::vector<Rival> rivals;
+  if (found == records.end()) return rivals;
+  for (const MethodRecord& record : records) {
+    if (record.origin != "paper" || record.name == "ensemble") continue;
+    MethodComparison comparison = Compare(*found, record, options);
+    if (!comparison.seeds.empty()) rivals.push_back({record.name, std::move(comparison)});
+  }
+  return rivals;
+}
+
+Json RivalsJson(const std::vector<Rival>& rivals) {
+  Json all = Json::object();
+  for (const auto& [name, c] : rivals) {
+    Json& json = all[name] = {{"seeds", c.seeds}};
+    if (c.macro) json.update({{"macro", DifferenceJson(*c.macro)}, {"micro", DifferenceJson(*c.micro)}});
+    if (c.loss) json["response_loss"] = DifferenceJson(*c.loss);
+  }
+  return all;
 }
 
 Json SummaryJson(const MethodSummary& s) {

@@ -8,23 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "core/json.h"
-#include "eval/statistics.h"
-#include "study/run_plan.h"
+#include "study/comparison.h"
 
 namespace elrea {
-
-struct MethodRecord {
-  std::string name, help, origin;
-  std::map<int64_t, MethodOutcome> outcomes;  // by seed; without those that failed
-  std::string failure;                        // why the first failing seed did; empty: none failed
-};
-
-struct PairedDifference {
-  int64_t n = 0;
-  Estimate value;
-  double p = 1;  // paired permutation test, two-sided
-};
 
 struct MethodSummary {
   std::string name, help, origin, failure;
@@ -43,14 +29,20 @@ struct MethodSummary {
   uint64_t peak_bytes = 0;                                // largest
 };
 
-struct SummaryOptions {
-  int64_t bootstrap_samples = 10000, permutation_samples = 10000;
-  uint64_t seed = 0;
-  AnswerStyle style = AnswerStyle::kAuto;
-};
-
 // In the order of the records. Methods without any outcome keep their name and failure only.
 std::vector<MethodSummary> Summarise(const std::vector<MethodRecord>& records, const SummaryOptions& options);
+
+// The ensemble compared with another central method.
+struct Rival {
+  std::string name;
+  MethodComparison comparison;
+};
+// All that were run under common seeds; none when the ensemble failed or was not run.
+std::vector<Rival> EnsembleAgainst(const std::vector<MethodRecord>& records, const SummaryOptions& options);
+Json RivalsJson(const std::vector<Rival>& rivals);
+
+// "12.3 [10.1, 14.5]" per cent, or "-".
+std::string PointsText(const std::optional<Estimate>& estimate);
 
 Json SummaryJson(const MethodSummary& summary);
 // Two tables in plain text: figures against the base, and exact match per source.

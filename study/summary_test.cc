@@ -6,38 +6,19 @@
 #include <set>
 
 #include "core/expect_error.h"
+#include "study/testing.h"
 
 namespace elrea {
 namespace {
-
-MethodOutcome Outcome(const std::vector<int>& correct, const std::vector<double>& losses) {
-  MethodOutcome outcome;
-  for (size_t i = 0; i < correct.size(); ++i) {
-    Prediction p;
-    p.row = static_cast<int64_t>(i);
-    p.source = i < 4 ? "sums" : "words";
-    p.gold = "1";
-    p.response = correct[i] ? "1" : "2";
-    p.correct = correct[i] != 0;
-    outcome.predictions.push_back(p);
-  }
-  outcome.losses = losses;
-  outcome.train_s = 10;
-  return outcome;
-}
-
-MethodRecord Record(const std::string& name, std::map<int64_t, MethodOutcome> outcomes) {
-  return {name, "help", "paper", std::move(outcomes), ""};
-}
 
 constexpr SummaryOptions kFew = {.bootstrap_samples = 500, .permutation_samples = 500, .seed = 1};
 
 TEST(Summary, AveragesRowsOverSeedsAndComparesThemPairwise) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  const auto s = Summarise({Record("base", {{0, Outcome({1, 0, 0, 0, 0, 0}, {1, 2, 3, 4, 5, nan})},
-                                            {1, Outcome({1, 1, 0, 0, 0, 1}, {3, 2, 3, 4, 5, nan})}}),
-                            Record("ensemble", {{0, Outcome({1, 1, 0, 0, 1, 0}, {0, 1, 2, 3, 4, nan})},
-                                                {1, Outcome({1, 1, 0, 0, 1, 1}, {2, 1, 2, 3, 4, nan})}})},
+  const auto s = Summarise({RecordOf("base", {{0, OutcomeOf({1, 0, 0, 0, 0, 0}, {1, 2, 3, 4, 5, nan})},
+                                            {1, OutcomeOf({1, 1, 0, 0, 0, 1}, {3, 2, 3, 4, 5, nan})}}),
+                            RecordOf("ensemble", {{0, OutcomeOf({1, 1, 0, 0, 1, 0}, {0, 1, 2, 3, 4, nan})},
+                                                {1, OutcomeOf({1, 1, 0, 0, 1, 1}, {2, 1, 2, 3, 4, nan})}})},
                            kFew);
   ASSERT_EQ(s.size(), 2u);
   EXPECT_NEAR(s[0].micro->mean, 4.0 / 12, 1e-12);
@@ -56,8 +37,8 @@ TEST(Summary, AveragesRowsOverSeedsAndComparesThemPairwise) {
 
 // A seed that only one of the two has does not enter the difference.
 TEST(Summary, ComparesOnCommonSeedsOnly) {
-  const auto s = Summarise({Record("base", {{0, Outcome({1, 0}, {1, 1})}, {1, Outcome({0, 0}, {9, 9})}}),
-                            Record("ensemble", {{0, Outcome({1, 1}, {0.5, 0.5})}})},
+  const auto s = Summarise({RecordOf("base", {{0, OutcomeOf({1, 0}, {1, 1})}, {1, OutcomeOf({0, 0}, {9, 9})}}),
+                            RecordOf("ensemble", {{0, OutcomeOf({1, 1}, {0.5, 0.5})}})},
                            kFew);
   EXPECT_NEAR(s[1].micro_gain->value.mean, 0.5, 1e-12);
   EXPECT_NEAR(s[1].loss_change->value.mean, -0.5, 1e-12);
@@ -65,11 +46,11 @@ TEST(Summary, ComparesOnCommonSeedsOnly) {
 
 // An ablation that answers rows 2 and 4 only, and one that answers none.
 TEST(Summary, MethodsWithFewerOrNoAnswersAreComparedOnWhatTheyHave) {
-  MethodOutcome few = Outcome({0, 0, 1, 0, 1, 0}, {0.5, 1});
+  MethodOutcome few = OutcomeOf({0, 0, 1, 0, 1, 0}, {0.5, 1});
   std::erase_if(few.predictions, [](const Prediction& p) { return p.row != 2 && p.row != 4; });
-  MethodOutcome none = Outcome({}, {0, 1});
-  const auto s = Summarise({Record("base", {{0, Outcome({1, 1, 1, 1, 0, 0}, {1, 2})}}),
-                            Record("top_1", {{0, few}}), Record("top_2", {{0, none}})},
+  MethodOutcome none = OutcomeOf({}, {0, 1});
+  const auto s = Summarise({RecordOf("base", {{0, OutcomeOf({1, 1, 1, 1, 0, 0}, {1, 2})}}),
+                            RecordOf("top_1", {{0, few}}), RecordOf("top_2", {{0, none}})},
                            kFew);
   EXPECT_EQ(s[1].num_answered, 2);
   EXPECT_EQ(s[1].micro_gain->n, 2);
@@ -108,9 +89,9 @@ TEST(StudyOptions, WhatCannotBeIsNamed) {
 }
 
 TEST(Summary, AFailedMethodKeepsItsReasonInTextAndJson) {
-  MethodRecord failed = Record("ensemble", {});
+  MethodRecord failed = RecordOf("ensemble", {});
   failed.failure = "seed 0: no rows";
-  const auto s = Summarise({Record("base", {{0, Outcome({1, 0}, {1, 1})}}), failed}, kFew);
+  const auto s = Summarise({RecordOf("base", {{0, OutcomeOf({1, 0}, {1, 1})}}), failed}, kFew);
   EXPECT_EQ(SummaryJson(s[1])["status"], "failed");
   EXPECT_EQ(SummaryJson(s[1])["reason"], "seed 0: no rows");
   EXPECT_NE(SummaryText(s).find("failed: ensemble: seed 0: no rows"), std::string::npos);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <set>
 
 namespace elrea {
 namespace {
@@ -42,21 +43,67 @@ std::string Rect(double x, double y, double width, double height, const std::str
                      y, width, height, fill);
 }
 
-// Coloured squares with names, side by side, from (x, y).
-std::string Legend(double x, double y, const std::vector<std::string>& names) {
+// Coloured squares with names, in lines of at most `width`, below a figure.
+struct Legend {
+  static constexpr double kLine = 18;
   std::string svg;
-  for (size_t i = 0; i < names.size(); ++i) {
-    svg += Rect(x, y - 9, 10, 10, SeriesColor(i)) + Text(x + 14, y, names[i]);
-    x += 24 + 7.0 * static_cast<double>(names[i].size());
+  double height = 0;
+
+  Legend(double left, double top, double width, const std::vector<std::string>& names) {
+    double x = left;
+    height = names.empty() ? 0 : kLine;
+    for (size_t i = 0; i < names.size(); ++i) {
+      const double length = 24 + 7.0 * static_cast<double>(names[i].size());
+      if (x > left && x + length > left + width) {
+        x = left;
+        height += kLine;
+      }
+      svg += Rect(x, top + height - 12, 10, 10, SeriesColor(i)) + Text(x + 14, top + height - 3, names[i]);
+      x += length;
+    }
   }
-  return svg;
-}
+};
 
 // The longest label's width in pixels at 12 px type, roughly.
 double LabelWidth(const std::vector<std::string>& labels) {
   size_t longest = 0;
   for (const std::string& label : labels) longest = std::max(longest, label.size());
   return 16 + 6.6 * static_cast<double>(longest);
+}
+
+constexpr size_t kFewPoints = 12;  // are drawn as points
+
+// Five values from end to end.
+std::vector<double> Even(const Range& range) {
+  std::vector<double> values;
+  for (int tick = 0; tick <= 4; ++tick) values.push_back(range.low + (range.high - range.low) * tick / 4);
+  return values;
+}
+
+std::vector<double> XTicks(const std::vector<Series>& series, const Range& range) {
+  std::set<double> values;
+  for (const Series& s : series) {
+    for (const auto& point : s.points) values.insert(point[0]);
+  }
+  return values.size() <= kFewPoints ? std::vector<double>(values.begin(), values.end()) : Even(range);
+}
+
+template <typename AtX, typename AtY>
+std::string Curve(const Series& s, const std::string& color, AtX at_x, AtY at_y) {
+  std::string path, svg;
+  for (const auto& point : s.points) path += fmt::format("{:.1f},{:.1f} ", at_x(point[0]), at_y(point[1]));
+  svg += fmt::format("<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.8\"/>\n", path,
+                     color);
+  for (size_t i = 0; i < s.intervals.size(); ++i) {
+    const double left = at_x(s.points[i][0]);
+    svg += Line(left, at_y(s.intervals[i].low), left, at_y(s.intervals[i].high), color, 1.4);
+  }
+  if (s.points.size() > kFewPoints) return svg;
+  for (const auto& point : s.points) {
+    svg += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.5\" fill=\"{}\"/>\n", at_x(point[0]),
+                       at_y(point[1]), color);
+  }
+  return svg;
 }
 
 }  // namespace
@@ -155,7 +202,9 @@ std::string StackedBars(const std::vector<std::string>& rows, const std::vector<
                         const std::vector<std::vector<double>>& values) {
   constexpr double kRow = 26, kLength = 520;
   const double left = LabelWidth(rows);
-  std::string svg = Open(left + kLength + 10, kRow * static_cast<double>(rows.size()) + 30);
+  const double bottom = kRow * static_cast<double>(rows.size()) + 4;
+  const Legend legend(left, bottom, kLength, parts);
+  std::string svg = Open(left + kLength + 10, bottom + legend.height);
   for (size_t r = 0; r < rows.size(); ++r) {
     const double y = kRow * static_cast<double>(r) + 4;
     const double total = std::accumulate(values[r].begin(), values[r].end(), 0.0);
@@ -171,7 +220,7 @@ std::string StackedBars(const std::vector<std::string>& rows, const std::vector<
       x += length;
     }
   }
-  return svg + Legend(left, kRow * static_cast<double>(rows.size()) + 22, parts) + "</svg>\n";
+  return svg + legend.svg + "</svg>\n";
 }
 
 std::string ScatterPlot(const std::vector<std::array<double, 2>>& points, const std::vector<size_t>& labels,
@@ -182,18 +231,19 @@ std::string ScatterPlot(const std::vector<std::array<double, 2>>& points, const 
     x.Add(point[0]);
     y.Add(point[1]);
   }
-  std::string svg = Open(kSize, kSize + 24) + Rect(0, 0, kSize, kSize, "#f7f7f5");
+  const Legend legend(4, kSize, kSize - 4, names);
+  std::string svg = Open(kSize, kSize + legend.height + 4) + Rect(0, 0, kSize, kSize, "#f7f7f5");
   for (size_t i = 0; i < points.size(); ++i) {
     svg += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.2\" fill=\"{}\" fill-opacity=\"0.75\"/>\n",
                        8 + (kSize - 16) * x.At(points[i][0]), 8 + (kSize - 16) * y.At(points[i][1]),
                        SeriesColor(labels[i]));
   }
-  return svg + Legend(4, kSize + 17, names) + "</svg>\n";
+  return svg + legend.svg + "</svg>\n";
 }
 
 std::string LineChart(const std::vector<Series>& series, const std::string& x_axis,
                       const std::string& y_axis) {
-  constexpr double kWidth = 560, kHeight = 260, kLeft = 64, kBottom = 58;
+  constexpr double kWidth = 560, kHeight = 250, kLeft = 74, kBottom = 42;
   Range x, y;
   std::vector<std::string> names;
   for (const Series& s : series) {
@@ -202,34 +252,28 @@ std::string LineChart(const std::vector<Series>& series, const std::string& x_ax
       x.Add(point[0]);
       y.Add(point[1]);
     }
-  }
-  const auto at_x = [&](double v) { return kLeft + (kWidth - kLeft - 12) * x.At(v); };
-  const auto at_y = [&](double v) { return 12 + (kHeight - kBottom - 12) * (1 - y.At(v)); };
-  std::string svg = Open(kWidth, kHeight);
-  for (int tick = 0; tick <= 4; ++tick) {
-    const double vx = x.low + (x.high - x.low) * tick / 4, vy = y.low + (y.high - y.low) * tick / 4;
-    svg += Line(kLeft, at_y(vy), kWidth - 12, at_y(vy), "#e4e4e0");
-    svg += Text(kLeft - 6, at_y(vy) + 4, fmt::format("{:.4g}", vy), "end");
-    svg += Text(at_x(vx), kHeight - kBottom + 16, fmt::format("{:.4g}", vx), "middle");
-  }
-  for (size_t i = 0; i < series.size(); ++i) {
-    std::string path;
-    for (const auto& point : series[i].points)
-      path += fmt::format("{:.1f},{:.1f} ", at_x(point[0]), at_y(point[1]));
-    svg += fmt::format("<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.8\"/>\n", path,
-                       SeriesColor(i));
-    if (series[i].points.size() > 12) continue;
-    for (const auto& point : series[i].points) {
-      svg += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.5\" fill=\"{}\"/>\n", at_x(point[0]),
-                         at_y(point[1]), SeriesColor(i));
+    for (const Interval& interval : s.intervals) {
+      y.Add(interval.low);
+      y.Add(interval.high);
     }
   }
+  const auto at_x = [&](double v) { return kLeft + 10 + (kWidth - kLeft - 24) * x.At(v); };
+  const auto at_y = [&](double v) { return 12 + (kHeight - kBottom - 12) * (1 - y.At(v)); };
+  const Legend legend(kLeft, kHeight, kWidth - kLeft, names.size() > 1 ? names : std::vector<std::string>());
+  std::string svg = Open(kWidth, kHeight + legend.height);
+  for (double v : Even(y)) {
+    svg += Line(kLeft, at_y(v), kWidth - 4, at_y(v), "#e4e4e0");
+    svg += Text(kLeft - 6, at_y(v) + 4, fmt::format("{:.3g}", v), "end");
+  }
+  for (double v : XTicks(series, x))
+    svg += Text(at_x(v), kHeight - kBottom + 16, fmt::format("{:.4g}", v), "middle");
+  for (size_t i = 0; i < series.size(); ++i) svg += Curve(series[i], SeriesColor(i), at_x, at_y);
   svg += Text((kLeft + kWidth) / 2, kHeight - kBottom + 34, x_axis, "middle", "class=\"axis\"");
   svg += fmt::format(
       "<text transform=\"translate(12 {:.0f}) rotate(-90)\" text-anchor=\"middle\" "
       "class=\"axis\">{}</text>\n",
       (kHeight - kBottom) / 2 + 6, EscapeHtml(y_axis));
-  return svg + Legend(kLeft, kHeight - 6, names) + "</svg>\n";
+  return svg + legend.svg + "</svg>\n";
 }
 
 }  // namespace elrea

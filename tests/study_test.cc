@@ -53,7 +53,7 @@ class StudyTest : public testing::Test {
 
 TEST_F(StudyTest, EveryMethodHasFiguresUnderEverySeed) {
   const Json results = Results("study");
-  EXPECT_GE(results["methods"].size(), 35u);
+  EXPECT_GE(results["methods"].size(), 39u);
   for (const Json& method : results["methods"]) {
     SCOPED_TRACE(method["name"].get<std::string>());
     ASSERT_EQ(method["status"], "done") << method.dump();
@@ -69,6 +69,22 @@ TEST_F(StudyTest, EveryMethodHasFiguresUnderEverySeed) {
   EXPECT_EQ(Method(results, "backbone")["cost"]["train_s"], 0.0);
   EXPECT_GT(Method(results, "ensemble")["cost"]["train_s"].get<double>(),
             Method(results, "base")["cost"]["train_s"].get<double>());
+}
+
+TEST_F(StudyTest, TheReportHoldsAllSectionsAndFindings) {
+  const std::string html = ReadFile(out("study") / "report.html");
+  for (const char* title : {"The ensemble against each method", "The paper&#39;s findings", "Curves",
+                            "Cost over the number of clusters", "Learning curves", "How to reproduce"}) {
+    EXPECT_NE(html.find(std::string("<h2>") + title), std::string::npos) << title;
+  }
+  for (const char* nothing : {"not shown:", "nan", "http://", "https://", "<script"}) {
+    EXPECT_EQ(html.find(nothing), std::string::npos) << nothing;
+  }
+  const Json results = Results("study");
+  EXPECT_FALSE(results["commit"].get<std::string>().empty());
+  EXPECT_NE(html.find(results["commit"].get<std::string>()), std::string::npos);
+  for (const Json& finding : results["findings"]) EXPECT_NE(finding["verdict"], "not measured here") << finding.dump();
+  EXPECT_TRUE(results["ensemble_against"].contains("mole"));
 }
 
 // Ablations under one seed, without answers; and the features of all lengths come from one pass.

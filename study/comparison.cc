@@ -1,0 +1,87 @@
+#include "study/comparison.h"
+
+#include <algorithm>
+#include <set>
+
+namespace elrea {
+namespace {
+
+// The record with those predictions only whose rows `other` answered too: ablations answer fewer.
+MethodRecord OnRowsOf(const MethodRecord& record, const MethodRecord& other) {
+  std::set<int64_t> rows;
+  for (const Prediction& p : other.outcomes.begin()->second.predictions) rows.insert(p.row);
+  MethodRecord common = record;
+  for (auto& [seed, outcome] : common.outcomes) {
+    std::erase_if(outcome.predictions, [&](const Prediction& p) { return !rows.contains(p.row); });
+  }
+  return common;
+}
+
+PairedDifference Differ(const Groups& differences, const SummaryOptions& options) {
+  PairedDifference d;
+  for (const auto& group : differences) d.n += static_cast<int64_t>(group.size());
+  d.value = BootstrapMean(differences, options.bootstrap_samples, options.seed);
+  d.p = PermutationPValue(differences, options.permutation_samples, options.seed);
+  return d;
+}
+
+std::vector<int64_t> CommonSeeds(const std::vector<const MethodRecord*>& records) {
+  std::vector<int64_t> seeds = SeedsOf(*records[0]);
+  for (const MethodRecord* record : records) {
+    std::erase_if(seeds, [&](int64_t seed) { return !record->outcomes.contains(seed); });
+  }
+  return seeds;
+}
+
+// [held-out rows] method minus reference; empty where one has no losses.
+std::vector<double> LossChange(const MethodRecord& method, const MethodRecord& reference,
+                               const std::vector<int64_t>& seeds) {
+  const std::vector<double> ours = LossesOverSeeds(method, seeds), theirs = LossesOverSeeds(reference, seeds);
+  return ours.size() == theirs.size() ? Minus(ours, theirs) : std::vector<double>();
+}
+
+std::optional<PairedDifference> DifferWithoutNan(std::vector<double> differences,
+                                                 const SummaryOptions& options) {
+  differences = WithoutNan(std::move(differences));
+  if (differences.empty()) return std::nullopt;
+  return Differ({differences}, options);
+}
+
+}  // namespace
+
+Json DifferenceJson(const PairedDifference& d) {
+  return {{"mean", d.value.mean},
+          {"interval_95", {d.value.interval.low, d.value.interval.high}},
+          {"n", d.n},
+          {"p", d.p}};
+}
+
+MethodComparison Compare(const MethodRecord& of, const MethodRecord& with, const SummaryOptions& options) {
+  MethodComparison comparison;
+  comparison.seeds = CommonSeeds({&of, &with});
+  if (comparison.seeds.empty()) return comparison;
+  const MethodRecord method = OnRowsOf(of, with), reference = OnRowsOf(with, of);
+  const std::vector<double> theirs = CorrectOverSeeds(reference, comparison.seeds);
+  const std::vector<double> differences = Minus(CorrectOverSeeds(method, comparison.seeds), theirs);
+  if (!differences.empty()) {
+    comparison.micro = Differ({differences}, options);
+    comparison.macro = Differ(GroupsOf(BySource(method, differences)), options);
+    if (Mean(theirs) > 0) comparison.relative_gain = Mean(differences) / Mean(theirs);
+  }
+  comparison.loss = DifferWithoutNan(LossChange(method, reference, comparison.seeds), options);
+  return comparison;
+}
+
+std::optional<PairedDifference> CompareLossGains(const MethodRecord& method, const MethodRecord& base,
+                                                 const MethodRecord& other_method,
+                                                 const MethodRecord& other_base,
+                                                 const SummaryOptions& options) {
+  const std::vector<int64_t> seeds = CommonSeeds({&method, &base, &other_method, &other_base});
+  if (seeds.empty()) return std::nullopt;
+  const std::vector<double> ours = LossChange(method, base, seeds),
+                            others = LossChange(other_method, other_base, seeds);
+  if (ours.size() != others.size()) return std::nullopt;
+  return DifferWithoutNan(Minus(ours, others), options);
+}
+
+}  // namespace elrea

@@ -1,0 +1,98 @@
+#include "study/report_tables.h"
+
+#include <fmt/format.h>
+
+#include "core/text.h"
+#include "study/html_text.h"
+#include "study/svg.h"
+
+namespace elrea {
+namespace {
+
+// A difference, coloured when its interval excludes zero. `sign`: 1 where more is better.
+std::string DifferenceCell(const std::optional<PairedDifference>& d, double factor, int digits, int sign) {
+  if (!d) return HtmlCell("");
+  const Interval& i = d->value.interval;
+  const char* classes = sign * i.low > 0 && sign * i.high > 0 ? "better" : i.low * i.high > 0 ? "worse" : "";
+  return HtmlCell(fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}] p={:.3f}", factor * d->value.mean, digits,
+                              factor * i.low, digits, factor * i.high, digits, d->p),
+                  classes);
+}
+
+}  // namespace
+
+std::string ResultsTable(const std::vector<MethodSummary>& summaries) {
+  std::string html = "<div class=\"wide\"><table>\n" +
+                     HtmlHeaderRow({"method", "seeds", "n", "macro exact match, %", "minus base, points",
+                                    "relative gain", "micro, %", "strict, %", "response loss, nats/token",
+                                    "minus base", "train s", "decode s", "peak memory"});
+  for (const MethodSummary& s : summaries) {
+    if (s.seeds.empty()) {
+      html += "<tr>" + HtmlCell(s.name) +
+              fmt::format("<td colspan=\"12\" class=\"left worse\">failed: {}</td></tr>\n",
+                          EscapeHtml(s.failure));
+      continue;
+    }
+    const bool answered = s.num_answered > 0;
+    html += "<tr>" + HtmlCell(s.name) + HtmlCell(std::to_string(s.seeds.size())) +
+            HtmlCell(FormatCount(s.num_answered)) + HtmlCell(PointsText(s.macro)) +
+            DifferenceCell(s.macro_gain, 100, 1, 1) +
+            HtmlCell(s.micro_gain ? fmt::format("{:+.1f}%", 100 * s.relative_gain) : "") +
+            HtmlCell(answered ? fmt::format("{:.1f}", 100 * s.micro->mean) : "-") +
+            HtmlCell(answered ? fmt::format("{:.1f}", 100 * s.strict) : "-") +
+            HtmlCell(s.loss ? fmt::format("{:.4f} (n={})", s.loss->mean, s.num_losses) : "-") +
+            DifferenceCell(s.loss_change, 1, 4, -1) + HtmlCell(fmt::format("{:.0f}", s.train_s)) +
+            HtmlCell(answered ? fmt::format("{:.0f}", s.decode_s) : "-") +
+            HtmlCell(answered ? FormatBytes(s.peak_bytes) : "-") + "</tr>\n";
+  }
+  html += "</table></div>\n<ul>\n";
+  for (const MethodSummary& s : summaries) {
+    html += fmt::format("<li><b>{}</b> ({}): {}</li>\n", EscapeHtml(s.name), EscapeHtml(s.origin),
+                        EscapeHtml(s.help));
+  }
+  return html + "</ul>\n";
+}
+
+std::string SourceTable(const std::vector<MethodSummary>& summaries) {
+  std::string html;
+  for (const MethodSummary& s : summaries) {
+    if (s.num_answered == 0) continue;
+    if (html.empty()) {
+      std::vector<std::string> names = {"method"};
+      for (const auto& [source, value] : s.by_source) names.push_back(source);
+      html = "<div class=\"wide\"><table>\n" + HtmlHeaderRow(names);
+    }
+    html += "<tr>" + HtmlCell(s.name);
+    for (const auto& [source, value] : s.by_source) html += HtmlCell(PointsText(value));
+    html += "</tr>\n";
+  }
+  return html + "</table></div>\n";
+}
+
+std::string RivalsTable(const std::vector<Rival>& rivals) {
+  if (rivals.empty()) return HtmlParagraph("The ensemble has nobody to be compared with.");
+  std::string html = "<div class=\"wide\"><table>\n" +
+                     HtmlHeaderRow({"the ensemble minus", "seeds", "n", "macro exact match, points", "n",
+                                    "response loss, nats/token"});
+  for (const auto& [name, c] : rivals) {
+    html += "<tr>" + HtmlCell(name) + HtmlCell(std::to_string(c.seeds.size())) +
+            HtmlCell(c.macro ? FormatCount(c.macro->n) : "-") + DifferenceCell(c.macro, 100, 1, 1) +
+            HtmlCell(c.loss ? FormatCount(c.loss->n) : "-") + DifferenceCell(c.loss, 1, 4, -1) + "</tr>\n";
+  }
+  return html + "</table></div>\n";
+}
+
+std::string FindingsTable(const std::vector<Finding>& findings) {
+  std::string html = "<div class=\"wide\"><table class=\"text\">\n" +
+                     HtmlHeaderRow({"the paper's finding", "here", "evidence"});
+  for (const Finding& finding : findings) {
+    const char* classes = finding.verdict == Verdict::kConfirmed      ? "better"
+                          : finding.verdict == Verdict::kNotConfirmed ? "worse"
+                                                                      : "quiet";
+    html += "<tr>" + HtmlCell(finding.claim) + HtmlCell(VerdictName(finding.verdict), classes) +
+            HtmlCell(finding.evidence) + "</tr>\n";
+  }
+  return html + "</table></div>\n";
+}
+
+}  // namespace elrea

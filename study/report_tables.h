@@ -1,0 +1,20 @@
+// Tables of a study's report, as HTML.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "study/findings.h"
+#include "study/summary.h"
+
+namespace elrea {
+
+// Figures of every method against the base adapter, and what each method is.
+std::string ResultsTable(const std::vector<MethodSummary>& summaries);
+// Exact match by source.
+std::string SourceTable(const std::vector<MethodSummary>& summaries);
+// The ensemble minus each other central method.
+std::string RivalsTable(const std::vector<Rival>& rivals);
+std::string FindingsTable(const std::vector<Finding>& findings);
+
+}  // namespace elrea
