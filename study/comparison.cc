@@ -1,5 +1,7 @@
 #include "study/comparison.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <set>
 
@@ -48,6 +50,8 @@ std::optional<PairedDifference> DifferWithoutNan(std::vector<double> differences
 }
 
 }  // namespace
+
+std::string PText(double p) { return p < 0.001 ? "p<0.001" : fmt::format("p={:.3f}", p); }
 
 Json DifferenceJson(const PairedDifference& d) {
   return {{"mean", d.value.mean},

@@ -23,6 +23,7 @@ struct PairedDifference {
   double p = 1;  // paired permutation test, two-sided
 };
 Json DifferenceJson(const PairedDifference& difference);
+std::string PText(double p);  // "p=0.012", or "p<0.001"
 
 struct MethodComparison {
   std::vector<int64_t> seeds;                    // of both; empty: nothing else is there
@@ -33,7 +34,8 @@ struct MethodComparison {
   double relative_gain = 0;
 };
 
-MethodComparison Compare(const MethodRecord& method, const MethodRecord& reference, const SummaryOptions& options);
+MethodComparison Compare(const MethodRecord& method, const MethodRecord& reference,
+                         const SummaryOptions& options);
 
 // (method loss - base loss) minus the same of another pair, row by row: whether one gains more over its base
 // than the other does. Nothing without losses of all four under a common seed.

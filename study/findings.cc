@@ -47,13 +47,14 @@ std::string Missing(const std::vector<MethodRecord>& records, const std::vector<
 }
 
 std::string LossText(const PairedDifference& d) {
-  return fmt::format("response loss {:+.4f} nats/token [{:+.4f}, {:+.4f}], n={}, p={:.3f}", d.value.mean,
-                     d.value.interval.low, d.value.interval.high, d.n, d.p);
+  return fmt::format("response loss {:+.4f} nats/token [{:+.4f}, {:+.4f}], n={}, {}", d.value.mean,
+                     d.value.interval.low, d.value.interval.high, d.n, PText(d.p));
 }
 
 std::string MatchText(const PairedDifference& d) {
-  return fmt::format("macro exact match {:+.1f} points [{:+.1f}, {:+.1f}], n={}, p={:.3f}",
-                     100 * d.value.mean, 100 * d.value.interval.low, 100 * d.value.interval.high, d.n, d.p);
+  return fmt::format("macro exact match {:+.1f} points [{:+.1f}, {:+.1f}], n={}, {}",
+                     100 * d.value.mean, 100 * d.value.interval.low, 100 * d.value.interval.high, d.n,
+                     PText(d.p));
 }
 
 // 1: the interval is above zero, -1: below, 0: neither.
@@ -113,7 +114,8 @@ Finding JudgeRank(const std::vector<MethodRecord>& records, int64_t rank, const 
   const MethodRecord &high = *Find(records, "rank_64"), &high_base = *Find(records, "rank_64_base");
   const MethodRecord low = OnSeedsOf(*Find(records, "ensemble"), high), &low_base = *Find(records, "base");
   const auto difference = CompareLossGains(low, low_base, high, high_base, options);
-  const MethodComparison at_low = Compare(low, low_base, options), at_high = Compare(high, high_base, options);
+  const MethodComparison at_low = Compare(low, low_base, options),
+                         at_high = Compare(high, high_base, options);
   if (!difference || !at_low.loss || !at_high.loss) {
     finding.evidence = "no seeds or rows that all have";
     return finding;

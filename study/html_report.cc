@@ -20,6 +20,12 @@ const MethodRecord* FindDone(const StudyResult& result, const std::string& name)
   return nullptr;
 }
 
+// The paper's own, or the others.
+std::vector<MethodSummary> Select(std::vector<MethodSummary> summaries, bool central) {
+  std::erase_if(summaries, [&](const MethodSummary& s) { return (s.origin == "paper") != central; });
+  return summaries;
+}
+
 std::string SeedList(const std::vector<int64_t>& seeds) {
   std::vector<std::string> names;
   for (int64_t seed : seeds) names.push_back(std::to_string(seed));
@@ -92,14 +98,17 @@ std::string Reproduction(const StudyJob& job) {
 void WriteHtmlReport(Workbench& bench, const StudyResult& result) {
   const StudyJob& job = bench.job();
   std::string body = Introduction(bench);
-  body += HtmlSection("Results", ResultsTable(result.summaries));
-  body += HtmlSection("Against the base adapter", Forests(result.summaries));
+  const std::vector<MethodSummary> central = Select(result.summaries, true),
+                                   others = Select(result.summaries, false);
+  body += HtmlSection("Results", ResultsTable(central) + Forests(central));
   body += HtmlSection("The ensemble against each method", RivalsTable(result.rivals));
   body += HtmlSection("The paper's findings", FindingsTable(result.findings));
+  body += HtmlSection("Ablations and methods beyond the paper", ResultsTable(others) + Forests(others));
   body += HtmlSection("Exact match per data set, %", SourceTable(result.summaries));
   if (const MethodRecord* ensemble = FindDone(result, "ensemble"); ensemble != nullptr) {
     body += HtmlOrReason([&] { return EnsembleSections(bench, result, *ensemble); });
   }
+  body += HtmlSection("The methods", MethodsTable(result.summaries));
   body += HtmlSection("Data", Ledger(job)) + HtmlSection("How to reproduce", Reproduction(job));
   WriteFileAtomically(job.directory / "report.html",
                       HtmlPage("Ensembles of low-rank experts: a study", body));

@@ -15,11 +15,18 @@ p, li { max-width: 75ch; } .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 12px; } th, td { padding: .2rem .4rem; text-align: right; white-space: nowrap; }
 th { white-space: normal; border-bottom: 2px solid #999; vertical-align: bottom; } td { border-bottom: 1px solid #eee; }
 th:first-child, td:first-child, .left { text-align: left; } .text td { white-space: normal; text-align: left; vertical-align: top; }
+.text th { text-align: left; } .text .better, .text .worse, .text .quiet { white-space: nowrap; }
 .better { color: #1d7a3c; } .worse { color: #b03030; } .quiet { color: #777; }
 svg { width: 100%; height: auto; display: block; margin: .6rem 0; } svg text { font: 12px system-ui, sans-serif; fill: #222; }
 svg text.axis { fill: #666; } .pair { display: flex; flex-wrap: wrap; gap: 1.5rem; } .pair > div { flex: 1 1 380px; }
 pre { background: #f6f6f4; padding: .8rem; font-size: 12px; white-space: pre-wrap; }
-@media print { body { margin: 0; max-width: none; font-size: 11px; } h2, figure, svg, tr { break-inside: avoid; } table { font-size: 9px; } })";
+@page { size: A4 landscape; margin: 12mm; }
+@media print {
+  body { margin: 0; padding: 0; max-width: none; font-size: 11px; }
+  h2 { break-after: avoid; } figure, svg, tr { break-inside: avoid; } .wide { overflow: visible; }
+  table { font-size: 8.5px; } th, td { padding: .15rem .25rem; } .pair > div { flex: 1 1 240px; }
+}
+)";
 
 }  // namespace
 

@@ -69,19 +69,21 @@ std::vector<Step> ClusterSteps() {
 std::string Forests(const std::vector<MethodSummary>& summaries) {
   std::vector<ForestRow> loss, match;
   for (const MethodSummary& s : summaries) {
-    // The backbone is so far away that the others would be one point.
-    if (s.name == "base" || s.name == "backbone") continue;
+    // So far away that the others would be one point: the backbone, and other ranks, whose own base is
+    // another.
+    if (s.name == "base" || s.name == "backbone" || s.name.starts_with("rank_")) continue;
     if (s.loss_change) loss.push_back({s.name, s.loss_change->value});
     if (s.macro_gain) match.push_back({s.name, s.macro_gain->value});
   }
   if (loss.empty() && match.empty())
     return HtmlParagraph("No method has the seeds and rows of the base adapter.");
   std::string html;
-  if (!loss.empty())
-    html += ForestPlot(loss, "response loss minus the base adapter's, nats per token (left is better)", 1, 4);
-  if (!match.empty())
-    html += ForestPlot(match, "macro exact match minus the base adapter's, points (right is better)", 100, 1);
-  return html;
+  const auto add = [&](const std::vector<ForestRow>& rows, const char* axis, double factor, int digits) {
+    if (!rows.empty()) html += "<div>" + ForestPlot(rows, axis, factor, digits) + "</div>";
+  };
+  add(loss, "response loss minus the base adapter's, nats per token (left is better)", 1, 4);
+  add(match, "macro exact match minus the base adapter's, points (right is better)", 100, 1);
+  return "<div class=\"pair\">" + html + "</div>\n";
 }
 
 std::string Curves(const std::vector<MethodSummary>& summaries, size_t num_clusters) {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/text.h"
 #include "study/html_text.h"
 #include "study/svg.h"
@@ -14,43 +16,64 @@ std::string DifferenceCell(const std::optional<PairedDifference>& d, double fact
   if (!d) return HtmlCell("");
   const Interval& i = d->value.interval;
   const char* classes = sign * i.low > 0 && sign * i.high > 0 ? "better" : i.low * i.high > 0 ? "worse" : "";
-  return HtmlCell(fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}] p={:.3f}", factor * d->value.mean, digits,
-                              factor * i.low, digits, factor * i.high, digits, d->p),
+  return HtmlCell(fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}] {}", factor * d->value.mean, digits,
+                              factor * i.low, digits, factor * i.high, digits, PText(d->p)),
                   classes);
+}
+
+std::vector<std::string> Headers(bool answers) {
+  std::vector<std::string> names = {"method", "seeds"};
+  if (answers) {
+    names.insert(names.end(), {"n", "macro exact match, %", "minus base, points", "relative gain", "micro, %",
+                               "strict, %"});
+  }
+  names.insert(names.end(), {"n", "response loss, nats/token", "minus base", "train s"});
+  if (answers) names.insert(names.end(), {"decode s", "peak memory"});
+  return names;
+}
+
+std::string ResultsRow(const MethodSummary& s, bool answers) {
+  std::string html = "<tr>" + HtmlCell(s.name);
+  if (s.seeds.empty()) {
+    return html + fmt::format("<td colspan=\"{}\" class=\"left worse\">failed: {}</td></tr>\n",
+                              Headers(answers).size() - 1, EscapeHtml(s.failure));
+  }
+  const bool answered = s.num_answered > 0;
+  html += HtmlCell(std::to_string(s.seeds.size()));
+  if (answers) {
+    html += HtmlCell(FormatCount(s.num_answered)) + HtmlCell(PointsText(s.macro)) +
+            DifferenceCell(s.macro_gain, 100, 1, 1) +
+            HtmlCell(s.micro_gain ? fmt::format("{:+.1f}%", 100 * s.relative_gain) : "") +
+            HtmlCell(answered ? fmt::format("{:.1f}", 100 * s.micro->mean) : "-") +
+            HtmlCell(answered ? fmt::format("{:.1f}", 100 * s.strict) : "-");
+  }
+  html += HtmlCell(FormatCount(s.num_losses)) + HtmlCell(s.loss ? fmt::format("{:.4f}", s.loss->mean) : "-") +
+          DifferenceCell(s.loss_change, 1, 4, -1) + HtmlCell(fmt::format("{:.0f}", s.train_s));
+  if (answers) {
+    html += HtmlCell(answered ? fmt::format("{:.0f}", s.decode_s) : "-") +
+            HtmlCell(answered ? FormatBytes(s.peak_bytes) : "-");
+  }
+  return html + "</tr>\n";
 }
 
 }  // namespace
 
 std::string ResultsTable(const std::vector<MethodSummary>& summaries) {
-  std::string html = "<div class=\"wide\"><table>\n" +
-                     HtmlHeaderRow({"method", "seeds", "n", "macro exact match, %", "minus base, points",
-                                    "relative gain", "micro, %", "strict, %", "response loss, nats/token",
-                                    "minus base", "train s", "decode s", "peak memory"});
+  if (summaries.empty()) return HtmlParagraph("None was run.");
+  const bool answers = std::any_of(summaries.begin(), summaries.end(),
+                                   [](const MethodSummary& s) { return s.num_answered > 0; });
+  std::string html = "<div class=\"wide\"><table>\n" + HtmlHeaderRow(Headers(answers));
+  for (const MethodSummary& s : summaries) html += ResultsRow(s, answers);
+  return html + "</table></div>\n";
+}
+
+std::string MethodsTable(const std::vector<MethodSummary>& summaries) {
+  std::string html =
+      "<div class=\"wide\"><table class=\"text\">\n" + HtmlHeaderRow({"method", "origin", "what"});
   for (const MethodSummary& s : summaries) {
-    if (s.seeds.empty()) {
-      html += "<tr>" + HtmlCell(s.name) +
-              fmt::format("<td colspan=\"12\" class=\"left worse\">failed: {}</td></tr>\n",
-                          EscapeHtml(s.failure));
-      continue;
-    }
-    const bool answered = s.num_answered > 0;
-    html += "<tr>" + HtmlCell(s.name) + HtmlCell(std::to_string(s.seeds.size())) +
-            HtmlCell(FormatCount(s.num_answered)) + HtmlCell(PointsText(s.macro)) +
-            DifferenceCell(s.macro_gain, 100, 1, 1) +
-            HtmlCell(s.micro_gain ? fmt::format("{:+.1f}%", 100 * s.relative_gain) : "") +
-            HtmlCell(answered ? fmt::format("{:.1f}", 100 * s.micro->mean) : "-") +
-            HtmlCell(answered ? fmt::format("{:.1f}", 100 * s.strict) : "-") +
-            HtmlCell(s.loss ? fmt::format("{:.4f} (n={})", s.loss->mean, s.num_losses) : "-") +
-            DifferenceCell(s.loss_change, 1, 4, -1) + HtmlCell(fmt::format("{:.0f}", s.train_s)) +
-            HtmlCell(answered ? fmt::format("{:.0f}", s.decode_s) : "-") +
-            HtmlCell(answered ? FormatBytes(s.peak_bytes) : "-") + "</tr>\n";
+    html += "<tr>" + HtmlCell(s.name) + HtmlCell(s.origin) + HtmlCell(s.help) + "</tr>\n";
   }
-  html += "</table></div>\n<ul>\n";
-  for (const MethodSummary& s : summaries) {
-    html += fmt::format("<li><b>{}</b> ({}): {}</li>\n", EscapeHtml(s.name), EscapeHtml(s.origin),
-                        EscapeHtml(s.help));
-  }
-  return html + "</ul>\n";
+  return html + "</table></div>\n";
 }
 
 std::string SourceTable(const std::vector<MethodSummary>& summaries) {
@@ -66,7 +89,7 @@ std::string SourceTable(const std::vector<MethodSummary>& summaries) {
     for (const auto& [source, value] : s.by_source) html += HtmlCell(PointsText(value));
     html += "</tr>\n";
   }
-  return html + "</table></div>\n";
+  return html.empty() ? HtmlParagraph("No row was answered.") : html + "</table></div>\n";
 }
 
 std::string RivalsTable(const std::vector<Rival>& rivals) {

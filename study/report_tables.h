@@ -9,8 +9,10 @@
 
 namespace elrea {
 
-// Figures of every method against the base adapter, and what each method is.
+// Figures of methods against the base adapter; columns of answers only where some method has answers.
 std::string ResultsTable(const std::vector<MethodSummary>& summaries);
+// What each method is.
+std::string MethodsTable(const std::vector<MethodSummary>& summaries);
 // Exact match by source.
 std::string SourceTable(const std::vector<MethodSummary>& summaries);
 // The ensemble minus each other central method.

@@ -74,8 +74,9 @@ Json EstimateJson(const Estimate& e) {
 }
 
 std::string Signed(const PairedDifference& d, double factor, int digits) {
-  return fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}] p={:.3f}", factor * d.value.mean, digits,
-                     factor * d.value.interval.low, digits, factor * d.value.interval.high, digits, d.p);
+  return fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}] {}", factor * d.value.mean, digits,
+                     factor * d.value.interval.low, digits, factor * d.value.interval.high, digits,
+                     PText(d.p));
 }
 
 std::string FigureTable(const std::vector<MethodSummary>& summaries) {

@@ -73,7 +73,8 @@ TEST_F(StudyTest, EveryMethodHasFiguresUnderEverySeed) {
 
 TEST_F(StudyTest, TheReportHoldsAllSectionsAndFindings) {
   const std::string html = ReadFile(out("study") / "report.html");
-  for (const char* title : {"The ensemble against each method", "The paper&#39;s findings", "Curves",
+  for (const char* title : {"Results", "The ensemble against each method", "The paper&#39;s findings",
+                            "Ablations and methods beyond the paper", "Curves", "The methods",
                             "Cost over the number of clusters", "Learning curves", "How to reproduce"}) {
     EXPECT_NE(html.find(std::string("<h2>") + title), std::string::npos) << title;
   }
