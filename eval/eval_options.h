@@ -19,6 +19,7 @@ struct EvalOptions {
   std::string answer_style = "auto";
   std::string matching = "flexible";
   bool loss = false;
+  bool likelihood = true;
   int64_t bootstrap_samples = 10000;
   int64_t seed = 0;
 };
@@ -41,6 +42,8 @@ void VisitOptions(EvalOptions& o, Visitor& v) {
   v.Field("matching", o.matching, "strict: the same bytes; flexible: the same value however it is written",
           OneOf({"strict", "flexible"}));
   v.Field("loss", o.loss, "also measure the mean loss of the reference responses");
+  v.Field("likelihood", o.likelihood,
+          "also score the choices of rows that have some by their log-probabilities: one pass over the prompt");
   v.Field("bootstrap_samples", o.bootstrap_samples, "draws behind the intervals of averages and differences",
           AtLeast(0));
   v.Field("seed", o.seed, "of those draws", AtLeast(0));

@@ -1,5 +1,6 @@
 #include "eval/eval_rows.h"
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "core/error.h"
@@ -49,6 +50,34 @@ int64_t LimitOf(const SourceLimits& limits, const std::string& source, int64_t o
   return otherwise;
 }
 
+// The end of the turn is no part of a choice.
+std::vector<int32_t> OpenResponse(const ChatTemplate& chat, const std::string& text) {
+  std::vector<int32_t> tokens = chat.EncodeResponse(text);
+  tokens.pop_back();
+  return tokens;
+}
+
+EvalChoices EncodeChoices(const EvalRecord& record, const ChatTemplate& chat) {
+  EvalChoices choices;
+  if (record.choices.empty()) return choices;
+  for (const std::string& choice : record.choices) {
+    choices.rest.push_back(OpenResponse(chat, record.choice_lead + choice));
+    choices.num_characters.push_back(
+        std::count_if(choice.begin(), choice.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+  }
+  const std::vector<int32_t>& first = choices.rest[0];
+  size_t shared = first.size() - 1;
+  for (const auto& tokens : choices.rest) {
+    shared = std::min(shared, tokens.size() - 1);
+    const auto end = first.begin() + static_cast<int64_t>(shared);
+    shared = static_cast<size_t>(std::mismatch(first.begin(), end, tokens.begin()).first - first.begin());
+  }
+  choices.shared.assign(first.begin(), first.begin() + static_cast<int64_t>(shared));
+  for (auto& tokens : choices.rest) tokens.erase(tokens.begin(), tokens.begin() + static_cast<int64_t>(shared));
+  choices.gold = record.gold_choice;
+  return choices;
+}
+
 // Every n-th row, so that a short evaluation still sees all sources of a file sorted by source.
 template <typename T>
 void KeepEvenly(std::vector<T>& items, int64_t limit) {
@@ -86,6 +115,7 @@ std::vector<EvalRow> LoadEvalRows(const std::vector<std::string>& files, const E
       row.examples_given = static_cast<int64_t>(record.examples.size());
       row.examples_shown = prompt.num_examples;
       row.max_new_tokens = LimitOf(response_limits, record.source, 0);
+      row.choices = EncodeChoices(record, chat);
     }
   }
   KeepEvenly(rows, options.limit);

@@ -14,6 +14,15 @@
 
 namespace elrea {
 
+// The answers a row leaves to choose from, as tokens of a response: lead and choice are tokenised as one text.
+struct EvalChoices {
+  std::vector<int32_t> shared;             // what all choices begin with, the lead at least in most tokenizers
+  std::vector<std::vector<int32_t>> rest;  // [choices] what is each one's own: one token at least
+  std::vector<int64_t> num_characters;     // [choices] Unicode characters of the choice's text
+  int64_t gold = 0;
+  bool empty() const { return rest.empty(); }
+};
+
 struct EvalRow {
   std::vector<int32_t> prompt;
   std::vector<int32_t>
@@ -23,6 +32,7 @@ struct EvalRow {
   std::string instruction = {};  // text of the last message: what is asked
   int64_t examples_given = 0, examples_shown = 0;  // worked examples of the row, and those that fit
   int64_t max_new_tokens = 0;                      // 0: as the generation's options say
+  EvalChoices choices = {};                        // empty: the row has none
 };
 
 // All rows of all files that have an answer, in order (the others are counted in a warning per file); `limit` > 0 keeps that many spread evenly over them.

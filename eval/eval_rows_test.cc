@@ -78,6 +78,33 @@ TEST_F(EvalRowsTest, ExamplesAreDroppedFromTheEndUntilThePromptFits) {
   EXPECT_EQ(ExampleUseJson(uses).dump(), R"({"bbh/x":{"rows":2,"rows_cut":1,"given":4,"shown":2}})");
 }
 
+TEST_F(EvalRowsTest, ChoicesAreTokenisedBehindTheirLeadAndShareWhatTheyCan) {
+  const auto choices = [&](const std::string& fields) { return Load("{\"prompt\": \"p\", " + fields + "}")[0].choices; };
+  const auto whole = [&](const EvalChoices& c, size_t i, const std::string& text) {
+    std::vector<int32_t> tokens = c.shared;
+    tokens.insert(tokens.end(), c.rest[i].begin(), c.rest[i].end());
+    std::vector<int32_t> expected = chat_.EncodeResponse(text);
+    expected.pop_back();  // the end of the turn
+    EXPECT_EQ(tokens, expected) << text;
+  };
+  const EvalChoices letters =
+      choices(R"j("answer": "(B)", "choices": ["A", "B", "C"], "choice_lead": "The answer is (")j");
+  ASSERT_EQ(letters.rest.size(), 3u);
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(letters.rest[i].size(), 1u);
+    whole(letters, i, std::string("The answer is (") + "ABC"[i]);
+  }
+  EXPECT_EQ(letters.gold, 1);
+  // One begins as the other: what is shared leaves both a token of their own.
+  const EvalChoices words = choices(R"j("answer": "cat", "choices": ["cat", "cat and dog \u00e9"])j");
+  whole(words, 0, "cat");
+  whole(words, 1, "cat and dog \u00e9");
+  EXPECT_FALSE(words.rest[0].empty());
+  EXPECT_NE(words.rest[0], words.rest[1]);
+  EXPECT_EQ(words.num_characters, (std::vector<int64_t>{3, 13}));
+  EXPECT_TRUE(choices(R"j("answer": "cat")j").empty());
+}
+
 TEST_F(EvalRowsTest, AFaultyLimitIsNamed) {
   WriteFileAtomically(dir_ / "rows.jsonl", "{\"prompt\": \"p\", \"answer\": \"a\"}");
   for (const char* entry : {"mmlu", "mmlu=", "=5", "mmlu=0", "mmlu=-1", "mmlu=1.5", "mmlu=99999999999999999999"}) {

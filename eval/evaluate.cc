@@ -11,6 +11,7 @@
 #include "core/text.h"
 #include "data/answer.h"
 #include "eval/answer_rows.h"
+#include "eval/choice_likelihood.h"
 #include "eval/method.h"
 #include "eval/predictions.h"
 #include "eval/response_loss.h"
@@ -23,6 +24,7 @@ std::string RowsChecksum(const std::vector<EvalRow>& rows) {
   for (const EvalRow& row : rows) {
     bytes.append(reinterpret_cast<const char*>(row.prompt.data()), row.prompt.size() * sizeof(int32_t));
     bytes += row.gold + '\0' + row.source + '\0';
+    if (!row.choices.empty()) bytes += ChoicesKey(row.choices);
     if (row.max_new_tokens > 0) bytes += std::to_string(row.max_new_tokens) + '\0';
   }
   return ChecksumHex(bytes);
@@ -93,6 +95,14 @@ std::vector<Prediction> AnswerAll(const EvalJob& job, const EvalOptions& options
   return AnswerRows(answers, PlannerOf(method, *job.ensemble, job.rows));
 }
 
+std::vector<std::optional<ChoiceOutcome>> ChoiceOutcomes(const EvalJob& job, const Method& method) {
+  const std::vector<ChoiceLogProbs> log_probs = MethodChoices(job, method);
+  std::vector<std::optional<ChoiceOutcome>> outcomes;
+  for (size_t i = 0; i < log_probs.size(); ++i)
+    outcomes.push_back(JudgeChoices(job.rows[i].choices, log_probs[i]));
+  return outcomes;
+}
+
 }  // namespace
 
 EvalReport Evaluate(const EvalJob& job, const EvalOptions& options) {
@@ -106,6 +116,7 @@ EvalReport Evaluate(const EvalJob& job, const EvalOptions& options) {
     WithContext("evaluating " + method->name, [&] {
       answers.push_back({method->name, method->compare_with, AnswerAll(job, options, *method), {}});
       if (options.loss) answers.back().losses = ResponseLosses(job, *method);
+      if (options.likelihood && HaveChoices(job.rows)) answers.back().choices = ChoiceOutcomes(job, *method);
     });
   }
   EvalReport report =

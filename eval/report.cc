@@ -30,13 +30,17 @@ SourceRows GroupBySource(const std::vector<Prediction>& predictions) {
   return groups;
 }
 
+ScoreCell FinishCell(ScoreCell cell) {
+  cell.accuracy = static_cast<double>(cell.correct) / static_cast<double>(std::max<int64_t>(cell.n, 1));
+  cell.interval = WilsonInterval(cell.correct, cell.n);
+  return cell;
+}
+
 ScoreCell ScoreRows(const std::vector<Prediction>& predictions, const std::vector<size_t>& rows) {
   ScoreCell cell;
   cell.n = static_cast<int64_t>(rows.size());
   for (size_t row : rows) cell.correct += predictions[row].correct;
-  cell.accuracy = static_cast<double>(cell.correct) / static_cast<double>(std::max<int64_t>(cell.n, 1));
-  cell.interval = WilsonInterval(cell.correct, cell.n);
-  return cell;
+  return FinishCell(cell);
 }
 
 std::vector<size_t> AllRows(size_t n) {
@@ -70,6 +74,68 @@ double Mean(const std::vector<double>& values) {
   return sum / static_cast<double>(values.size());
 }
 
+// value(outcome) of the scored rows, by source. Sources without such rows are left out.
+template <typename Value>
+std::vector<std::vector<double>> ChoiceValues(const MethodAnswers& answers, const SourceRows& groups, Value value) {
+  std::vector<std::vector<double>> values;
+  for (const auto& rows : groups.rows) {
+    std::vector<double> of_source;
+    for (size_t row : rows) {
+      if (answers.choices[row]) of_source.push_back(value(row));
+    }
+    if (!of_source.empty()) values.push_back(std::move(of_source));
+  }
+  return values;
+}
+
+std::vector<double> Flat(const std::vector<std::vector<double>>& groups) {
+  std::vector<double> all;
+  for (const auto& group : groups) all.insert(all.end(), group.begin(), group.end());
+  return all;
+}
+
+std::optional<ChoiceScore> ScoreChoices(const MethodAnswers& answers, const SourceRows& groups,
+                                        const ReportOptions& options) {
+  if (answers.choices.empty()) return std::nullopt;
+  const auto values = [&](auto value) {
+    return ChoiceValues(answers, groups, [&](size_t row) { return static_cast<double>(value(*answers.choices[row])); });
+  };
+  const auto right = values([](const ChoiceOutcome& o) { return o.by_sum; });
+  if (right.empty()) return std::nullopt;
+  ChoiceScore score;
+  for (size_t g = 0; g < groups.rows.size(); ++g) {
+    ScoreCell cell;
+    for (size_t row : groups.rows[g]) {
+      if (!answers.choices[row]) continue;
+      ++cell.n;
+      cell.correct += answers.choices[row]->by_sum;
+    }
+    if (cell.n == 0) continue;
+    score.micro.n += cell.n;
+    score.micro.correct += cell.correct;
+    score.by_source[groups.names[g]] = FinishCell(cell);
+  }
+  score.micro = FinishCell(score.micro);
+  score.macro = BootstrapMean(right, options.bootstrap_samples, options.seed);
+  score.per_token = Mean(Flat(values([](const ChoiceOutcome& o) { return o.per_token; })));
+  score.per_character = Mean(Flat(values([](const ChoiceOutcome& o) { return o.per_character; })));
+  score.loss = Mean(Flat(values([](const ChoiceOutcome& o) { return o.loss; })));
+  return score;
+}
+
+void CompareChoices(const MethodAnswers& a, const MethodAnswers& b, const SourceRows& groups,
+                    const ReportOptions& options, Comparison& c) {
+  if (a.choices.empty() || b.choices.empty()) return;
+  const auto right = ChoiceValues(a, groups, [&](size_t row) {
+    return static_cast<double>(a.choices[row]->by_sum) - static_cast<double>(b.choices[row]->by_sum);
+  });
+  if (right.empty()) return;
+  const auto loss =
+      ChoiceValues(a, groups, [&](size_t row) { return a.choices[row]->loss - b.choices[row]->loss; });
+  c.choice_macro = BootstrapMean(right, options.bootstrap_samples, options.seed);
+  c.choice_loss = BootstrapMean({Flat(loss)}, options.bootstrap_samples, options.seed);
+}
+
 MethodScore ScoreMethod(const MethodAnswers& answers, const SourceRows& groups,
                         const ReportOptions& options) {
   MethodScore score;
@@ -80,12 +146,13 @@ MethodScore ScoreMethod(const MethodAnswers& answers, const SourceRows& groups,
   score.macro = BootstrapMean(PerSource(groups, correct), options.bootstrap_samples, options.seed);
   const auto loss = [&](size_t row) { return answers.losses[row]; };
   if (const auto losses = OverAll(answers.losses.size(), loss); !losses.empty()) score.loss = Mean(losses);
+  score.choices = ScoreChoices(answers, groups, options);
   return score;
 }
 
 Comparison Compare(const MethodAnswers& a, const MethodAnswers& b, const SourceRows& groups,
                    const ReportOptions& options) {
-  Comparison c{a.method, b.method, 0, 0, {}, {}, {}};
+  Comparison c{.method = a.method, .with = b.method};
   const auto difference = [&](size_t row) {
     return static_cast<double>(a.predictions[row].correct) - static_cast<double>(b.predictions[row].correct);
   };
@@ -101,6 +168,7 @@ Comparison Compare(const MethodAnswers& a, const MethodAnswers& b, const SourceR
     const auto differences = OverAll(n, loss_difference);
     if (!differences.empty()) c.loss = BootstrapMean({differences}, options.bootstrap_samples, options.seed);
   }
+  CompareChoices(a, b, groups, options, c);
   return c;
 }
 
@@ -117,6 +185,20 @@ Json CellJson(const ScoreCell& cell) {
 
 Json EstimateJson(const Estimate& estimate) {
   return {{"mean", estimate.mean}, {"interval_95", IntervalJson(estimate.interval)}};
+}
+
+Json ChoicesJson(const ChoiceScore& score) {
+  const auto cell = [](const ScoreCell& c) {
+    return Json{{"n", c.n}, {"correct", c.correct}, {"accuracy", c.accuracy}, {"interval_95", IntervalJson(c.interval)}};
+  };
+  Json json;
+  for (const auto& [source, of_source] : score.by_source) json["sources"][source] = cell(of_source);
+  json["micro"] = cell(score.micro);
+  json["macro"] = EstimateJson(score.macro);
+  json["accuracy_per_token"] = score.per_token;
+  json["accuracy_per_character"] = score.per_character;
+  json["loss_nats"] = score.loss;
+  return json;
 }
 
 // ---- Text ----
@@ -148,23 +230,48 @@ std::string ScoreTable(const EvalReport& report) {
   return FormatTable(table);
 }
 
+std::string ChoiceTable(const EvalReport& report) {
+  const ChoiceScore& first = *report.scores[0].choices;
+  std::vector<std::vector<std::string>> table = {{"source", "n"}};
+  for (const MethodScore& score : report.scores) table[0].push_back(score.method);
+  const auto add = [&](const std::string& name, int64_t n, auto cell_of) {
+    table.push_back({name, FormatCount(n)});
+    for (const MethodScore& score : report.scores) table.back().push_back(cell_of(*score.choices));
+  };
+  const auto plain = [](double share) { return fmt::format("{:5.1f}", 100 * share); };
+  for (const auto& [source, cell] : first.by_source) {
+    add(source, cell.n, [&](const ChoiceScore& s) {
+      return Percent(s.by_source.at(source).accuracy, s.by_source.at(source).interval);
+    });
+  }
+  const int64_t n = first.micro.n;
+  add("all rows", n, [](const ChoiceScore& s) { return Percent(s.micro.accuracy, s.micro.interval); });
+  add("mean of sources", n, [](const ChoiceScore& s) { return Percent(s.macro.mean, s.macro.interval); });
+  add("all, per token", n, [&](const ChoiceScore& s) { return plain(s.per_token); });
+  add("all, per character", n, [&](const ChoiceScore& s) { return plain(s.per_character); });
+  add("loss, nats/choice", n, [](const ChoiceScore& s) { return fmt::format("{:.4f}", s.loss); });
+  return FormatTable(table);
+}
+
 std::string ComparisonTable(const EvalReport& report) {
   std::vector<std::vector<std::string>> table = {
       {"difference, points", "all rows", "mean of sources", "rows gained", "lost"}};
   const bool with_loss = report.comparisons[0].loss.has_value();
   if (with_loss) table[0].push_back("loss, nats/token");
+  const bool with_choices = report.comparisons[0].choice_macro.has_value();
+  if (with_choices) table[0].insert(table[0].end(), {"likelihood, mean of sources", "nats/choice"});
   const auto points = [](const Estimate& e) {
     return fmt::format("{:+.1f} [{:+.1f}, {:+.1f}]", 100 * e.mean, 100 * e.interval.low,
                        100 * e.interval.high);
   };
+  const auto nats = [](const Estimate& e) {
+    return fmt::format("{:+.4f} [{:+.4f}, {:+.4f}]", e.mean, e.interval.low, e.interval.high);
+  };
   for (const Comparison& c : report.comparisons) {
     table.push_back({c.method + " - " + c.with, points(c.micro), points(c.macro), FormatCount(c.gained),
                      FormatCount(c.lost)});
-    if (with_loss) {
-      table.back().push_back(c.loss ? fmt::format("{:+.4f} [{:+.4f}, {:+.4f}]", c.loss->mean,
-                                                  c.loss->interval.low, c.loss->interval.high)
-                                    : "-");
-    }
+    if (with_loss) table.back().push_back(c.loss ? nats(*c.loss) : "-");
+    if (with_choices) table.back().insert(table.back().end(), {points(*c.choice_macro), nats(*c.choice_loss)});
   }
   return FormatTable(table);
 }
@@ -197,6 +304,7 @@ Json ReportJson(const EvalReport& report) {
     method["micro"] = CellJson(score.micro);
     method["macro"] = EstimateJson(score.macro);
     if (score.loss) method["loss_nats_per_token"] = *score.loss;
+    if (score.choices) method["choices"] = ChoicesJson(*score.choices);
   }
   json["comparisons"] = Json::array();
   for (const Comparison& c : report.comparisons) {
@@ -207,6 +315,7 @@ Json ReportJson(const EvalReport& report) {
                   {"micro", EstimateJson(c.micro)},
                   {"macro", EstimateJson(c.macro)}};
     if (c.loss) entry["loss_nats_per_token"] = EstimateJson(*c.loss);
+    if (c.choice_macro) entry["choices"] = {{"macro", EstimateJson(*c.choice_macro)}, {"loss_nats", EstimateJson(*c.choice_loss)}};
     json["comparisons"].push_back(entry);
   }
   if (!report.examples.empty()) json["worked_examples"] = ExampleUseJson(report.examples);
@@ -217,6 +326,10 @@ std::string ReportText(const EvalReport& report) {
   std::string text = fmt::format("Exact match in per cent on {} held-out rows, with 95% intervals\n\n",
                                  FormatCount(report.num_rows));
   text += ScoreTable(report);
+  if (report.scores[0].choices) {
+    text += "\nLikeliest choice in per cent, by the log-probability of the choice's tokens unless said otherwise\n\n" +
+            ChoiceTable(report);
+  }
   if (!report.comparisons.empty()) {
     text += "\nPaired differences on the same rows (bootstrap, 95%)\n\n" + ComparisonTable(report);
   }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/json.h"
+#include "eval/choices.h"
 #include "eval/eval_rows.h"
 #include "eval/predictions.h"
 #include "eval/statistics.h"
@@ -22,6 +23,7 @@ struct MethodAnswers {
   std::vector<Prediction> predictions;
   std::vector<double>
       losses;  // [rows] nats per token of the references, NaN where not measured; empty: none was
+  std::vector<std::optional<ChoiceOutcome>> choices = {};  // [rows] by likelihood; empty: none was scored
 };
 
 struct ScoreCell {
@@ -30,12 +32,22 @@ struct ScoreCell {
   Interval interval;  // 95%, Wilson
 };
 
+// Rows whose choices were scored by likelihood.
+struct ChoiceScore {
+  ScoreCell micro;                          // the likeliest choice is right, by the sum over its tokens
+  std::map<std::string, ScoreCell> by_source;
+  Estimate macro;                           // mean over sources
+  double per_token = 0, per_character = 0;  // shares of right choices under the other norms
+  double loss = 0;                          // mean nats, ChoiceLoss
+};
+
 struct MethodScore {
   std::string method;
   std::vector<ScoreCell> by_source;  // in the order of EvalReport::sources
   ScoreCell micro;                   // over all rows
   Estimate macro;                    // mean over sources; bootstrap interval
   std::optional<double> loss;        // mean over rows of the mean nats per response token
+  std::optional<ChoiceScore> choices;
 };
 
 struct Comparison {
@@ -43,6 +55,7 @@ struct Comparison {
   int64_t gained = 0, lost = 0;  // rows that only `method`, or only `with`, has right
   Estimate micro, macro;         // differences of exact match, paired bootstrap
   std::optional<Estimate> loss;  // difference in nats per token; negative is better
+  std::optional<Estimate> choice_macro, choice_loss;  // of the likeliest choices, and of ChoiceLoss
 };
 
 struct EvalReport {

@@ -64,6 +64,30 @@ TEST(Report, SaysTheSameInTextAndJson) {
   EXPECT_EQ(json["comparisons"][0]["gained"], 3);
 }
 
+TEST(Report, ChoicesAreScoredOnRowsThatHaveThem) {
+  const auto outcome = [](bool right, double loss) { return ChoiceOutcome{right, !right, true, loss}; };
+  MethodAnswers backbone = Answers("backbone", "", {0, 0, 0, 0, 0, 0}), base = Answers("base", "backbone", {0, 0, 0, 0, 0, 0});
+  backbone.choices = {outcome(true, 1), outcome(false, 2), {}, {}, {}, outcome(false, 3)};
+  base.choices = {outcome(true, 0.5), outcome(true, 0.5), {}, {}, {}, outcome(false, 2)};
+  const EvalReport r = SummariseAnswers({backbone, base}, {1000, 1});
+  const ChoiceScore& score = *r.scores[0].choices;
+  EXPECT_EQ(score.micro.n, 3);
+  EXPECT_EQ(score.micro.correct, 1);
+  EXPECT_EQ(score.by_source.at("sums").n, 2);
+  EXPECT_EQ(score.by_source.at("words").n, 1);
+  EXPECT_NEAR(score.macro.mean, (0.5 + 0) / 2, 1e-12);
+  EXPECT_NEAR(score.per_token, 2.0 / 3, 1e-12);
+  EXPECT_NEAR(score.per_character, 1, 1e-12);
+  EXPECT_NEAR(score.loss, 2, 1e-12);
+  EXPECT_NEAR(r.comparisons[0].choice_macro->mean, (0.5 + 0) / 2, 1e-12);
+  EXPECT_NEAR(r.comparisons[0].choice_loss->mean, -1, 1e-12);
+  const std::string text = ReportText(r);
+  EXPECT_NE(text.find("Likeliest choice in per cent"), std::string::npos) << text;
+  EXPECT_NE(text.find("2.0000"), std::string::npos) << text;  // the mean loss of the backbone
+  EXPECT_EQ(ReportJson(r)["methods"]["base"]["choices"]["micro"]["correct"], 2);
+  EXPECT_FALSE(ReportJson(SummariseAnswers({Answers("base", "", {1})}, {10, 1}))["methods"]["base"].contains("choices"));
+}
+
 TEST(Report, NamesRowsThatDidNotFit) {
   MethodAnswers backbone = Answers("backbone", "", {1, 0, 0, 0, 0, 0});
   backbone.predictions[2].finish_reason = "over_long";

@@ -19,14 +19,6 @@ MethodRecord OnRowsOf(const MethodRecord& record, const MethodRecord& other) {
   return common;
 }
 
-PairedDifference Differ(const Groups& differences, const SummaryOptions& options) {
-  PairedDifference d;
-  for (const auto& group : differences) d.n += static_cast<int64_t>(group.size());
-  d.value = BootstrapMean(differences, options.bootstrap_samples, options.seed);
-  d.p = PermutationPValue(differences, options.permutation_samples, options.seed);
-  return d;
-}
-
 std::vector<int64_t> CommonSeeds(const std::vector<const MethodRecord*>& records) {
   std::vector<int64_t> seeds = SeedsOf(*records[0]);
   for (const MethodRecord* record : records) {
@@ -46,10 +38,18 @@ std::optional<PairedDifference> DifferWithoutNan(std::vector<double> differences
                                                  const SummaryOptions& options) {
   differences = WithoutNan(std::move(differences));
   if (differences.empty()) return std::nullopt;
-  return Differ({differences}, options);
+  return ComparePaired({differences}, options);
 }
 
 }  // namespace
+
+PairedDifference ComparePaired(const Groups& differences, const SummaryOptions& options) {
+  PairedDifference d;
+  for (const auto& group : differences) d.n += static_cast<int64_t>(group.size());
+  d.value = BootstrapMean(differences, options.bootstrap_samples, options.seed);
+  d.p = PermutationPValue(differences, options.permutation_samples, options.seed);
+  return d;
+}
 
 std::string PText(double p) { return p < 0.001 ? "p<0.001" : fmt::format("p={:.3f}", p); }
 
@@ -68,8 +68,8 @@ MethodComparison Compare(const MethodRecord& of, const MethodRecord& with, const
   const std::vector<double> theirs = CorrectOverSeeds(reference, comparison.seeds);
   const std::vector<double> differences = Minus(CorrectOverSeeds(method, comparison.seeds), theirs);
   if (!differences.empty()) {
-    comparison.micro = Differ({differences}, options);
-    comparison.macro = Differ(GroupsOf(BySource(method, differences)), options);
+    comparison.micro = ComparePaired({differences}, options);
+    comparison.macro = ComparePaired(GroupsOf(BySource(method, differences)), options);
     if (Mean(theirs) > 0) comparison.relative_gain = Mean(differences) / Mean(theirs);
   }
   comparison.loss = DifferWithoutNan(LossChange(method, reference, comparison.seeds), options);

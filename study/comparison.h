@@ -25,6 +25,9 @@ struct PairedDifference {
 Json DifferenceJson(const PairedDifference& difference);
 std::string PText(double p);  // "p=0.012", or "p<0.001"
 
+// Mean over groups of their means, and its paired permutation p.
+PairedDifference ComparePaired(const Groups& differences, const SummaryOptions& options);
+
 struct MethodComparison {
   std::vector<int64_t> seeds;                    // of both; empty: nothing else is there
   std::optional<PairedDifference> micro, macro;  // of exact match; nothing without answers to the same rows

@@ -5,6 +5,7 @@
 
 #include "core/commit.h"
 #include "core/text.h"
+#include "study/choice_summary.h"
 #include "study/html_text.h"
 #include "study/report_clusters.h"
 #include "study/report_curves.h"
@@ -105,6 +106,8 @@ void WriteHtmlReport(Workbench& bench, const StudyResult& result) {
   body += HtmlSection("The paper's findings", FindingsTable(result.findings));
   body += HtmlSection("Ablations and methods beyond the paper", ResultsTable(others) + Forests(others));
   body += HtmlSection("Exact match per data set, %", SourceTable(result.summaries));
+  if (const std::string choices = ChoiceSummaryHtml(result.summaries); !choices.empty())
+    body += HtmlSection("By likelihood of the choices", choices);
   if (const MethodRecord* ensemble = FindDone(result, "ensemble"); ensemble != nullptr) {
     body += HtmlOrReason([&] { return EnsembleSections(bench, result, *ensemble); });
   }

@@ -144,31 +144,69 @@ std::vector<Prediction> Answer(const Workbench& bench, const StudyMethod& method
   return predictions;
 }
 
+std::vector<int64_t> AllRows(const StudyJob& job) {
+  std::vector<int64_t> all(job.test.size());
+  std::iota(all.begin(), all.end(), int64_t{0});
+  return all;
+}
+
+// What is measured on given texts of all held-out rows.
+LossJob MeasuringJob(const Workbench& bench, const StudyPlan& plan, const std::string& label, HiddenCache& cache) {
+  const StudyJob& job = bench.job();
+  LossJob measuring{job.decoder, job.test, fmt::format("seed {}: {}", bench.seed(), label), &cache};
+  if (MakesAdapters(plan)) measuring.rows_per_plan = kRowsWithOwnAdapter;
+  return measuring;
+}
+
+Planner PlannerOf(const StudyJob& job, const StudyPlan& plan) {
+  return [&job, &plan](std::span<const int64_t> asked) {
+    std::vector<RowPlan> plans;
+    for (int64_t row : asked) plans.push_back(PlanRow(job, plan, row));
+    return plans;
+  };
+}
+
 std::vector<double> Losses(const Workbench& bench, const std::string& name, const StudyPlan& plan,
                            HiddenCache& cache) {
   const StudyJob& job = bench.job();
-  std::vector<int64_t> all(job.test.size());
-  std::iota(all.begin(), all.end(), int64_t{0});
-  const fs::path path = ArtifactFolder(job, "losses", PlanJson(job, plan, all)) / "losses.json";
-  if (!fs::exists(path)) {
-    LossJob losses{job.decoder, job.test, fmt::format("seed {}: loss {}", bench.seed(), name), &cache};
-    if (MakesAdapters(plan)) losses.rows_per_plan = kRowsWithOwnAdapter;
-    WriteLosses(path, MeasureLosses(losses, [&](std::span<const int64_t> asked) {
-                  std::vector<RowPlan> plans;
-                  for (int64_t row : asked) plans.push_back(PlanRow(job, plan, row));
-                  return plans;
-                }));
-  }
+  const fs::path path = ArtifactFolder(job, "losses", PlanJson(job, plan, AllRows(job))) / "losses.json";
+  if (!fs::exists(path))
+    WriteLosses(path, MeasureLosses(MeasuringJob(bench, plan, "loss " + name, cache), PlannerOf(job, plan)));
   return ReadLosses(path, job.test.size());
+}
+
+std::vector<ScoredChoices> Choices(const Workbench& bench, const std::string& name, const StudyPlan& plan,
+                                   StudyCache& cache) {
+  const StudyJob& job = bench.job();
+  Json identity = PlanJson(job, plan, AllRows(job));
+  std::string key;
+  for (const EvalRow& row : job.test) key += ChoicesKey(row.choices) + '\0';
+  identity["choices"] = ChecksumHex(key);
+  const fs::path path = ArtifactFolder(job, "choices", identity) / "choices.json";
+  if (!fs::exists(path)) {
+    WriteChoices(path, MeasureChoices(MeasuringJob(bench, plan, "choices " + name, cache.responses),
+                                      PlannerOf(job, plan), &cache.choices));
+  }
+  const std::vector<ChoiceLogProbs> log_probs = ReadChoices(path, job.test);
+  std::vector<ScoredChoices> scored;
+  for (size_t i = 0; i < job.test.size(); ++i) {
+    if (const auto outcome = JudgeChoices(job.test[i].choices, log_probs[i]))
+      scored.push_back({static_cast<int64_t>(i), job.test[i].source, *outcome});
+  }
+  return scored;
 }
 
 }  // namespace
 
 MethodOutcome RunPlan(const Workbench& bench, const StudyMethod& method, const StudyPlan& plan,
-                      HiddenCache& cache) {
+                      StudyCache& cache) {
   MethodOutcome outcome;
   // Votes have no next-token distribution of their own.
-  if (plan.mixing != MixingRule::kVotes) outcome.losses = Losses(bench, method.name, plan, cache);
+  if (plan.mixing != MixingRule::kVotes) {
+    outcome.losses = Losses(bench, method.name, plan, cache.responses);
+    if (bench.job().eval.likelihood && HaveChoices(bench.job().test))
+      outcome.choices = Choices(bench, method.name, plan, cache);
+  }
   outcome.predictions = Answer(bench, method, plan, outcome);
   if (plan.routed) outcome.weights = plan.weights;
   return outcome;

@@ -5,16 +5,30 @@
 #include <string>
 #include <vector>
 
+#include "eval/choice_likelihood.h"
 #include "eval/predictions.h"
 #include "eval/response_loss.h"
 #include "study/method.h"
 
 namespace elrea {
 
+// A held-out row whose choices were scored by likelihood.
+struct ScoredChoices {
+  int64_t row = 0;
+  std::string source;
+  ChoiceOutcome outcome;
+};
+
+// States that methods of one bench share, so that weighing the same adapters otherwise needs no further pass.
+struct StudyCache {
+  HiddenCache responses, choices;
+};
+
 // One method under one seed.
 struct MethodOutcome {
   std::vector<Prediction> predictions;  // of the answered rows, `row` counts among all held-out rows
   std::vector<double> losses;  // [held-out rows] nats per token, NaN where not measured; empty: has none
+  std::vector<ScoredChoices> choices;  // of the rows that have some; the same rows under every method
   std::vector<std::vector<double>>
       weights;              // [held-out rows][base, experts...] of a routed method, else empty
   double train_s = 0;       // of all adapters and features it stands on
@@ -24,6 +38,6 @@ struct MethodOutcome {
 
 // `cache` serves all plans of one bench. Answers the method's StudyAnsweredRows. Errors as of AnswerRows.
 MethodOutcome RunPlan(const Workbench& bench, const StudyMethod& method, const StudyPlan& plan,
-                      HiddenCache& cache);
+                      StudyCache& cache);
 
 }  // namespace elrea

@@ -42,7 +42,7 @@ std::vector<int64_t> FeatureLengths(const std::vector<const StudyMethod*>& metho
   return lengths;
 }
 
-void RunMethod(Workbench& bench, const StudyMethod& method, HiddenCache& cache, MethodRecord& record) {
+void RunMethod(Workbench& bench, const StudyMethod& method, StudyCache& cache, MethodRecord& record) {
   try {
     bench.StartCost();
     const StudyPlan plan = method.plan(bench);
@@ -115,7 +115,7 @@ void RunAll(const StudyJob& job, const std::vector<const StudyMethod*>& methods,
   for (const StudyMethod* method : methods) total += StudySeeds(job.study, method->central()).size();
   for (int64_t seed : job.study.seeds) {
     Workbench bench(job, seed, FeatureLengths(methods, seed, job.study));
-    HiddenCache cache;
+    StudyCache cache;
     for (size_t m = 0; m < methods.size(); ++m) {
       if (!RunsUnder(*methods[m], seed, job.study)) continue;
       LogInfo("study", "{} of {}: {} under seed {}", ++done, total, methods[m]->name, seed);

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "core/text.h"
+#include "study/choice_summary.h"
 
 namespace elrea {
 namespace {
@@ -65,6 +66,7 @@ MethodSummary SummariseOne(const MethodRecord& record, const MethodRecord* base,
     summary.loss_change = comparison.loss;
     summary.relative_gain = comparison.relative_gain;
   }
+  summary.choices = SummariseChoices(record, base, options);
   AddSeeds(record, summary);
   return summary;
 }
@@ -185,6 +187,7 @@ Json SummaryJson(const MethodSummary& s) {
                             {"relative_gain", s.relative_gain}};
   }
   if (s.loss_change) json["against_base"]["response_loss"] = DifferenceJson(*s.loss_change);
+  if (s.choices) json["choices"] = ChoiceSummaryJson(*s.choices);
   json["cost"] = {{"train_s", s.train_s}};
   if (s.num_answered > 0) json["cost"].update({{"decode_s", s.decode_s}, {"peak_bytes", s.peak_bytes}});
   return json;
@@ -194,7 +197,8 @@ std::string SummaryText(const std::vector<MethodSummary>& summaries) {
   std::string text =
       "Exact match on n answered rows, response loss on n held-out rows, means over the seeds; 95% "
       "bootstrap intervals, paired permutation p\n\n";
-  text += FigureTable(summaries) + "\nExact match per source, %\n\n" + SourceTable(summaries);
+  text += FigureTable(summaries) + "\nExact match per source, %\n\n" + SourceTable(summaries) +
+          ChoiceSummaryText(summaries);
   for (const MethodSummary& s : summaries) {
     if (!s.failure.empty()) text += fmt::format("\nfailed: {}: {}\n", s.name, s.failure);
   }

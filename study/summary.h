@@ -12,6 +12,16 @@
 
 namespace elrea {
 
+// Rows with choices, scored by likelihood; `micro` and `macro` by the sum over the choice's tokens.
+struct ChoiceSummary {
+  int64_t n = 0;
+  Estimate micro, macro;
+  double per_token = 0, per_character = 0;  // micro averages under the other norms
+  Estimate loss;                            // nats, ChoiceLoss
+  std::map<std::string, Estimate> by_source;
+  std::optional<PairedDifference> micro_gain, macro_gain, loss_change;  // against `base`
+};
+
 struct MethodSummary {
   std::string name, help, origin, failure;
   std::vector<int64_t> seeds;
@@ -20,6 +30,7 @@ struct MethodSummary {
   double strict = 0;                         // exact match of the same bytes, mean over rows
   std::map<std::string, Estimate> by_source;
   std::optional<Estimate> loss;  // nats per token, mean over rows
+  std::optional<ChoiceSummary> choices;
   // Against `base`, on the rows that both answered; nothing for base itself, or when base failed.
   std::optional<PairedDifference> micro_gain, macro_gain, loss_change;
   double relative_gain =

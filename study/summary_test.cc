@@ -35,6 +35,33 @@ TEST(Summary, AveragesRowsOverSeedsAndComparesThemPairwise) {
   EXPECT_EQ(s[1].train_s, 10);
 }
 
+TEST(Summary, ChoicesAreComparedRowByRow) {
+  const auto with = [](std::vector<std::pair<bool, double>> rows) {
+    MethodOutcome outcome = OutcomeOf({0, 0}, {1, 1});
+    for (size_t i = 0; i < rows.size(); ++i)
+      outcome.choices.push_back({static_cast<int64_t>(i), i < 2 ? "mmlu" : "bbh", {rows[i].first, false, true, rows[i].second}});
+    return outcome;
+  };
+  const auto s = Summarise({RecordOf("base", {{0, with({{true, 1}, {false, 2}, {false, 1}})}, {1, with({{false, 1}, {false, 2}, {false, 1}})}}),
+                            RecordOf("ensemble", {{0, with({{true, 0}, {true, 1}, {false, 1}})}, {1, with({{true, 1}, {true, 1}, {false, 1}})}}),
+                            RecordOf("votes", {{0, OutcomeOf({0, 0}, {1, 1})}})},
+                           kFew);
+  EXPECT_EQ(s[0].choices->n, 3);
+  EXPECT_NEAR(s[0].choices->micro.mean, 0.5 / 3, 1e-12);
+  EXPECT_NEAR(s[0].choices->macro.mean, 0.25 / 2, 1e-12);
+  EXPECT_NEAR(s[1].choices->macro_gain->value.mean, (0.75 - 0) / 2, 1e-12);
+  EXPECT_NEAR(s[1].choices->micro_gain->value.mean, 1.5 / 3, 1e-12);
+  EXPECT_NEAR(s[1].choices->loss_change->value.mean, (-0.5 - 1 + 0) / 3, 1e-12);
+  EXPECT_EQ(s[1].choices->loss_change->n, 3);
+  EXPECT_FALSE(s[0].choices->macro_gain.has_value());
+  EXPECT_FALSE(s[2].choices.has_value());
+  const Json json = SummaryJson(s[1]);
+  EXPECT_EQ(json["choices"]["n"], 3);
+  EXPECT_NEAR(json["choices"]["sources"]["mmlu"]["mean"].get<double>(), 1, 1e-12);
+  EXPECT_NE(SummaryText(s).find("By likelihood of the choices"), std::string::npos);
+  EXPECT_EQ(SummaryText({s[2]}).find("likelihood"), std::string::npos);
+}
+
 // A seed that only one of the two has does not enter the difference.
 TEST(Summary, ComparesOnCommonSeedsOnly) {
   const auto s = Summarise({RecordOf("base", {{0, OutcomeOf({1, 0}, {1, 1})}, {1, OutcomeOf({0, 0}, {9, 9})}}),

@@ -65,6 +65,11 @@ TEST_F(StudyTest, EveryMethodHasFiguresUnderEverySeed) {
     if (method.contains("response_loss")) {
       EXPECT_EQ(method["response_loss"]["n"], 20);
     }
+    EXPECT_EQ(method.contains("choices"), method["name"] != "self_consistency");
+    if (method.contains("choices")) {
+      EXPECT_EQ(method["choices"]["n"], 10);  // the sums
+      EXPECT_EQ(method["choices"].contains("against_base"), method["name"] != "base");
+    }
   }
   EXPECT_EQ(Method(results, "backbone")["cost"]["train_s"], 0.0);
   EXPECT_GT(Method(results, "ensemble")["cost"]["train_s"].get<double>(),
@@ -131,6 +136,15 @@ TEST_F(StudyTest, TheEnsembleIsThatOfARun) {
                 report["methods"][name]["loss_nats_per_token"].get<double>(), 2e-4)
         << name;
   }
+  // The backbone is the same under both seeds, so that its mean over them is the run's figure.
+  const Json studied = Method(Results("study"), "backbone")["choices"], evaluated = report["methods"]["backbone"]["choices"];
+  EXPECT_EQ(evaluated["micro"]["n"], 10);
+  EXPECT_EQ(studied["micro"]["mean"], evaluated["micro"]["accuracy"]);
+  EXPECT_NEAR(studied["loss_nats"]["mean"].get<double>(), evaluated["loss_nats"].get<double>(), 2e-4);
+  EXPECT_NE(report["methods"]["base"]["choices"]["loss_nats"], evaluated["loss_nats"]);
+  for (const Json& comparison : report["comparisons"]) {
+    EXPECT_TRUE(comparison.contains("choices")) << comparison.dump();
+  }
 }
 
 TEST_F(StudyTest, ASecondCallChangesNothing) {
@@ -143,7 +157,7 @@ TEST_F(StudyTest, ASecondCallChangesNothing) {
   EXPECT_EQ(Artifacts("study"), before);
 }
 
-// Another routing temperature needs new losses and answers, no training.
+// Another routing temperature needs new losses, likelihoods and answers, no training.
 TEST_F(StudyTest, AChangeMakesAgainOnlyWhatDependsOnIt) {
   const std::set<std::string> before = Artifacts("study");
   const ProgramResult changed =
@@ -153,9 +167,11 @@ TEST_F(StudyTest, AChangeMakesAgainOnlyWhatDependsOnIt) {
   for (const std::string& folder : Artifacts("study")) {
     if (before.contains(folder)) continue;
     ++made;
-    EXPECT_TRUE(folder.starts_with("answers-") || folder.starts_with("losses-")) << folder;
+    EXPECT_TRUE(folder.starts_with("answers-") || folder.starts_with("losses-") ||
+                folder.starts_with("choices-"))
+        << folder;
   }
-  EXPECT_EQ(made, 4);  // two seeds
+  EXPECT_EQ(made, 6);  // answers, losses and choices under two seeds
   ASSERT_EQ(Go("study").exit_code, 0);
 }
 

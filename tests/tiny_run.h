@@ -19,11 +19,12 @@ inline std::string TinyRows(int64_t count, int64_t first) {
     const std::string instruction =
         sum ? fmt::format("What is {} + {}?", a, b) : fmt::format("Sort: cat{}, dog{}, ant{}", a, b, a);
     const std::string answer = sum ? std::to_string(a + b) : fmt::format("ant{}, cat{}, dog{}", a, a, b);
-    lines += JsonLine({{"instruction", instruction},
-                       {"output", answer},
-                       {"answer", answer},
-                       {"source", sum ? "sums" : "words"}}) +
-             "\n";
+    Json row = {{"instruction", instruction},
+                {"output", answer},
+                {"answer", answer},
+                {"source", sum ? "sums" : "words"}};
+    if (sum) row["choices"] = {std::to_string(a + b - 10), answer, std::to_string(a + b + 1)};
+    lines += JsonLine(row) + "\n";
   }
   return lines;
 }
