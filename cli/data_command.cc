@@ -1,14 +1,20 @@
 // elrea data: rows from public data sets, a check of one's own files, and the data stage of a run.
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <map>
 
 #include "cli/backbone.h"
 #include "cli/commands.h"
 #include "cli/flags.h"
 #include "cli/run_data.h"
+#include "core/error.h"
 #include "core/temp_dir.h"
 #include "core/text.h"
+#include "data/answer.h"
 #include "data/import.h"
+#include "data/records.h"
 #include "model/fetch.h"
 
 namespace elrea {
@@ -78,6 +84,64 @@ void AddCheck(CLI::App& data, Invocation& invocation) {
   });
 }
 
+struct MatchCounts {
+  int64_t rows = 0, strict = 0, flexible = 0;
+};
+
+// Answers in `file`, found and compared again. With `json` a line for each, else a table at the end.
+void MatchAnswers(const std::string& file, const std::string& style_name, bool json) {
+  const AnswerStyle style = ParseAnswerStyle(style_name);
+  std::map<std::string, MatchCounts> sources;
+  MatchCounts all;
+  ForEachRow(file, [&](int64_t number, std::string_view line) {
+    const std::string origin = fmt::format("{}:{}", file, number);
+    const Json row = ParseJson(line, origin);
+    const auto response = JsonField<std::string>(row, "response", origin), gold = JsonField<std::string>(row, "gold", origin);
+    const bool strict = ResponseMatches(response, gold, style, AnswerMatching::kStrict);
+    const bool flexible = ResponseMatches(response, gold, style, AnswerMatching::kFlexible);
+    for (MatchCounts* counts : {&all, &sources[JsonFieldOr<std::string>(row, "source", "", origin)]}) {
+      ++counts->rows;
+      counts->strict += strict;
+      counts->flexible += flexible;
+    }
+    if (json) {
+      std::printf("%s\n", JsonLine({{"gold", gold},
+                                    {"answer", ExtractAnswer(response, style).value_or("")},
+                                    {"strict", strict},
+                                    {"flexible", flexible}})
+                              .c_str());
+    }
+  });
+  if (all.rows == 0) throw Error(ErrorKind::kInvalidInput, file + " is empty: expected rows of {\"response\", \"gold\"}");
+  if (json) return;
+  std::vector<std::vector<std::string>> table = {{"source", "rows", "strict, %", "flexible, %"}};
+  const auto add = [&](const std::string& name, const MatchCounts& c) {
+    const auto percent = [&](int64_t count) {
+      return fmt::format("{:.1f}", 100.0 * static_cast<double>(count) / static_cast<double>(c.rows));
+    };
+    table.push_back({name, FormatCount(c.rows), percent(c.strict), percent(c.flexible)});
+  };
+  for (const auto& [source, counts] : sources) add(source, counts);
+  add("all rows", all);
+  std::fputs(FormatTable(table).c_str(), stdout);
+}
+
+void AddMatch(CLI::App& data, Invocation& invocation) {
+  struct Flags {
+    std::string file, style = "auto";
+    bool json = false;
+  };
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command = data.add_subcommand(
+      "match", "find and compare the answers of given responses, such as METHOD.jsonl of an evaluation, again");
+  command->add_option("FILE", flags->file, "JSONL with \"response\" and \"gold\"")->required();
+  command->add_option("--answer-style", flags->style, "one of " + Join(AnswerStyleNames(), ", "));
+  command->add_flag("--json", flags->json, "{\"gold\", \"answer\", \"strict\", \"flexible\"} for each row");
+  command->callback([&invocation, flags] {
+    invocation.action = [flags] { MatchAnswers(flags->file, flags->style, flags->json); };
+  });
+}
+
 void AddPrepare(CLI::App& data, Invocation& invocation) {
   auto flags = std::make_shared<RunFlags>();
   CLI::App* command =
@@ -92,10 +156,11 @@ void AddPrepare(CLI::App& data, Invocation& invocation) {
 
 void AddDataCommand(CLI::App& app, Invocation& invocation) {
   CLI::App* command =
-      app.add_subcommand("data", "import public data sets, check files, prepare a run's rows");
+      app.add_subcommand("data", "import public data sets, check files, compare answers, prepare a run's rows");
   command->require_subcommand(1);
   AddImport(*command, invocation);
   AddCheck(*command, invocation);
+  AddMatch(*command, invocation);
   AddPrepare(*command, invocation);
 }
 

@@ -250,6 +250,23 @@ TEST(ResponseMatches, LettersWordsListsAndBrackets) {
   }
 }
 
+// tests/golden/reasoning_gym.json: golds of reasoning-gym, as they are and corrupted, with the package's own scores.
+TEST(ResponseMatches, AgreesWithTheScorersOfReasoningGym) {
+  const Json golden = ReadJsonFile(std::string(ELREA_SOURCE_DIR) + "/tests/golden/reasoning_gym.json");
+  ASSERT_GT(golden["pairs"].size(), 900u);
+  ASSERT_GT(golden["superfluous"].size(), 5u);
+  for (const Json& pair : golden["superfluous"])
+    EXPECT_FALSE(AnswersMatch(pair[2].get<std::string>(), pair[1].get<std::string>())) << pair;
+  for (const Json& pair : golden["pairs"]) {
+    const auto task = pair[0].get<std::string>(), gold = pair[1].get<std::string>(), answer = pair[2].get<std::string>();
+    const bool accepted = pair[3].get<double>() >= 1;
+    for (const std::string& response : {"Let me see.\n#### " + answer, "The answer is " + answer + "."}) {
+      EXPECT_EQ(ResponseMatches(response, gold, AnswerStyle::kAuto, AnswerMatching::kStrict), accepted) << task << " | " << gold << " | " << response;
+      EXPECT_EQ(ResponseMatches(response, gold), accepted) << task << " | " << gold << " | " << response;
+    }
+  }
+}
+
 TEST(NormaliseAnswer, EqualAnswersVoteTogether) {
   EXPECT_EQ(NormaliseAnswer("\\dfrac{2}{4}"), NormaliseAnswer("0.5"));
   EXPECT_EQ(NormaliseAnswer("x = 1,234"), "1234");

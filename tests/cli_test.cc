@@ -113,6 +113,29 @@ TEST(DataImport, WritesToStandardOutputOrToAFile) {
   EXPECT_EQ(ReadFile(output), printed.out);
 }
 
+TEST(DataMatch, FindsAndComparesAnswersAgain) {
+  const TempDir folder;
+  WriteFileAtomically(folder / "a.jsonl",
+                      R"j({"response": "So the answer is (B).", "gold": "(B)", "source": "bbh"})j"
+                      "\n"
+                      R"j({"response": "b", "gold": "(B)", "source": "bbh", "answer": "stale", "correct": false})j"
+                      "\n"
+                      R"j({"response": "\\boxed{2}", "gold": "3", "source": "math"})j"
+                      "\n");
+  const auto lines = JsonLines(RunElrea({"data", "match", folder / "a.jsonl", "--json"}).out);
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(lines[0].dump(), R"j({"gold":"(B)","answer":"(B)","strict":true,"flexible":true})j");
+  EXPECT_EQ(lines[1].dump(), R"j({"gold":"(B)","answer":"b","strict":false,"flexible":true})j");
+  EXPECT_EQ(lines[2].dump(), R"j({"gold":"3","answer":"2","strict":false,"flexible":false})j");
+  const ProgramResult table = RunElrea({"data", "match", folder / "a.jsonl"});
+  EXPECT_NE(table.out.find("50.0"), std::string::npos) << table.out;
+  WriteFileAtomically(folder / "b.jsonl", "{\"response\": \"x\"}\n");
+  const ProgramResult bad = RunElrea({"data", "match", folder / "b.jsonl"});
+  EXPECT_EQ(bad.exit_code, 4);
+  EXPECT_NE(bad.err.find("b.jsonl:1"), std::string::npos) << bad.err;
+  EXPECT_EQ(RunElrea({"data", "match", folder / "b.jsonl", "--answer-style", "boxd"}).exit_code, 2);
+}
+
 TEST(Eval, RowsWithoutAnAnswerAreReported) {
   const TempDir folder;
   WriteFileAtomically(folder / "rows.jsonl", "{\"prompt\": \"1+1?\"}\n{\"prompt\": \"2+2?\", \"answer\": \"4\"}\n");
