@@ -59,8 +59,9 @@ std::optional<std::vector<int32_t>> ParseTokens(const Json& json) {
   if (!json.is_array() || json.empty()) return std::nullopt;
   std::vector<int32_t> tokens;
   for (const Json& token : json) {
-    if (!token.is_number_integer() || token < 0 || token > INT32_MAX) return std::nullopt;
-    tokens.push_back(token.get<int32_t>());
+    const auto number = WholeNumber(token);
+    if (!number || *number < 0 || *number > INT32_MAX) return std::nullopt;
+    tokens.push_back(static_cast<int32_t>(*number));
   }
   return tokens;
 }

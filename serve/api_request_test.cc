@@ -126,5 +126,12 @@ TEST(ApiKeysTest, BadKeyFilesAreNamed) {
   ExpectError(ErrorKind::kInvalidInput, {"no keys"}, [&] { ReadKeys(folder / "keys"); });
 }
 
+TEST(ApiRequest, WholeNumbersAreTokensHoweverTheyAreWritten) {
+  const Json body = ParseBody(R"({"prompt": [5, 7.0, 1e2]})");
+  const CompletionCall call = ParseCompletionCall(body, {}, {});
+  EXPECT_EQ(std::get<std::vector<int32_t>>(call.prompts.at(0)), (std::vector<int32_t>{5, 7, 100}));
+  EXPECT_THROW(ParseCompletionCall(ParseBody(R"({"prompt": [5, 7.5]})"), {}, {}), ApiError);
+}
+
 }  // namespace
 }  // namespace elrea

@@ -67,13 +67,11 @@ HttpConnection::HttpConnection(asio::ip::tcp::socket socket, std::shared_ptr<Htt
 }
 
 HttpConnection::~HttpConnection() {
-  if (replying_) --shared_->num_replies;
   shared_->CountConnection(-1);
 }
 
 void HttpConnection::Refuse() {
   replying_ = true;
-  ++shared_->num_replies;
   SendWhole(number_, 503, "application/json",
             shared_->callbacks.error_body(503, "too many connections; try again in a moment"), {{"Retry-After", "1"}});
 }
@@ -87,9 +85,13 @@ void HttpConnection::Close() {
   pending_.clear();
   if (replying_) {
     replying_ = false;
-    --shared_->num_replies;
     if (auto closed = std::exchange(on_closed_, nullptr); closed && !ended_) closed();
   }
+}
+
+bool HttpConnection::Busy() const {
+  beast::error_code error;
+  return !closed_ && (replying_ || stream_.socket().available(error) > 0);
 }
 
 void HttpConnection::ReadHead() {
@@ -136,7 +138,6 @@ void HttpConnection::FailRead(beast::error_code error) {
   chunked_ = false;
   head_only_ = false;
   replying_ = true;
-  ++shared_->num_replies;
   SendWhole(number_, status, "application/json", shared_->callbacks.error_body(status, message), {});
 }
 
@@ -145,7 +146,6 @@ void HttpConnection::Dispatch() {
   ++number_;
   replying_ = true;
   ended_ = false;
-  ++shared_->num_replies;
   chunked_ = message.version() >= 11;
   keep_alive_ = message.keep_alive();
   head_only_ = message.method() == http::verb::head;
@@ -253,7 +253,6 @@ void HttpConnection::EndReply() {
   replying_ = false;
   ended_ = false;
   on_closed_ = nullptr;
-  --shared_->num_replies;
   if (keep_alive_ && !shared_->closing) return ReadHead();
   // What the client still sends is let go unread: closing over unread bytes would reset the connection, and the reply
   // might be lost with it.

@@ -19,7 +19,6 @@ struct HttpShared {
   HttpLimits limits;
   HttpCallbacks callbacks;
   std::atomic<int64_t> num_connections = 0;
-  std::atomic<int64_t> num_replies = 0;  // begun and not yet written to the end
   std::atomic<bool> closing = false;     // no further requests
 
   void CountConnection(int64_t change) {
@@ -38,6 +37,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   // Answers 503 and closes.
   void Refuse();
   void Close();
+  // A reply is not yet written to its end, or the client has sent what is not read yet.
+  bool Busy() const;
 
  private:
   class Reply;

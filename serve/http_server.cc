@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <future>
 #include <set>
 
 #include "core/error.h"
@@ -109,12 +110,17 @@ void HttpServer::StopAccepting() {
 }
 
 void HttpServer::WaitUntilWritten(double seconds) {
-  constexpr auto kPause = std::chrono::milliseconds(5);
-  constexpr int kQuietPauses = 20;  // in which the thread has read what had come
   const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
-  for (int quiet = 0; quiet < kQuietPauses && std::chrono::steady_clock::now() < until; ++quiet) {
-    if (shared_->connections->num_replies > 0) quiet = 0;
-    std::this_thread::sleep_for(kPause);
+  for (;;) {
+    std::promise<bool> busy;
+    asio::post(shared_->io, [&] {
+      busy.set_value(std::any_of(shared_->open.begin(), shared_->open.end(), [](const auto& weak) {
+        const auto connection = weak.lock();
+        return connection && connection->Busy();
+      }));
+    });
+    if (!busy.get_future().get() || std::chrono::steady_clock::now() >= until) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
 }
 

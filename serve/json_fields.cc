@@ -8,9 +8,7 @@
 #include "serve/api_error.h"
 
 namespace elrea {
-namespace {
 
-// An integer, or a number without a fraction that an int64 holds.
 std::optional<int64_t> WholeNumber(const Json& value) {
   if (value.is_number_unsigned()) {
     const auto number = value.get<uint64_t>();
@@ -22,6 +20,8 @@ std::optional<int64_t> WholeNumber(const Json& value) {
   return std::abs(number) < 9e15 && number == std::floor(number) ? std::optional(static_cast<int64_t>(number))
                                                                  : std::nullopt;
 }
+
+namespace {
 
 bool MeansNothing(const Json& value) {
   return value.is_null() || (value.is_boolean() && !value.get<bool>()) || (value.is_structured() && value.empty());

@@ -10,6 +10,9 @@
 
 namespace elrea {
 
+// An integer, or a number without a fraction (JSON knows no difference) that an int64 holds; else nothing.
+std::optional<int64_t> WholeNumber(const Json& value);
+
 // Errors: ApiError of status 400, naming the field ("elrea.top_k must be an integer from 0 to 1000").
 class JsonFields {
  public:
