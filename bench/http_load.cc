@@ -9,6 +9,7 @@
 #include <boost/asio.hpp>
 #include <boost/beast.hpp>
 #include <cmath>
+#include <limits>
 
 #include "bench/bench_support.h"
 #include "core/error.h"
@@ -39,13 +40,13 @@ class Connection {
   }
   // Of asynchronous operations only: blocking ones have no deadline.
   template <typename Start>
-  void Await(double seconds, Start&& start) {
+  boost::system::error_code Await(double seconds, Start&& start) {
     boost::system::error_code error;
     stream_.expires_after(std::chrono::milliseconds(static_cast<int64_t>(seconds * 1e3)));
     start([&error](boost::system::error_code e, size_t) { error = e; });
     io_.restart();
     io_.run();
-    if (error) throw boost::system::system_error(error);
+    return error;
   }
   boost::beast::tcp_stream& stream() { return stream_; }
   boost::beast::flat_buffer& buffer() { return buffer_; }
@@ -78,25 +79,26 @@ void ReadStream(Connection& connection, double begun, const LeaveAfter& leave, L
   const auto patience = [&] {
     return leave.seconds > 0 ? std::max(0.001, begun + leave.seconds - NowSeconds()) : kPatience_s;
   };
+  // A buffer that is full, or not there yet, is no fault.
+  const auto check = [](boost::system::error_code error) {
+    if (error && error != http::error::need_buffer) throw boost::system::system_error(error);
+  };
   http::response_parser<http::buffer_body> parser;
-  parser.body_limit(boost::none);
-  connection.Await(patience(), [&](auto done) {
+  parser.body_limit(std::numeric_limits<uint64_t>::max());
+  check(connection.Await(patience(), [&](auto done) {
     http::async_read_header(connection.stream(), connection.buffer(), parser, done);
-  });
+  }));
   answer.status = static_cast<int>(parser.get().result_int());
+  if (answer.status != 200) return;
   std::string pending;
   while (!parser.is_done()) {
     char piece[4096];
     parser.get().body() = {piece, sizeof piece, true};
-    try {
-      connection.Await(patience(), [&](auto done) {
-        http::async_read_some(connection.stream(), connection.buffer(), parser, done);
-      });
-    } catch (const boost::system::system_error& error) {
-      if (error.code() != http::error::need_buffer) throw;
-    }
+    check(connection.Await(patience(), [&](auto done) {
+      http::async_read_some(connection.stream(), connection.buffer(), parser, done);
+    }));
     pending.append(piece, sizeof piece - parser.get().body().size);
-    if (answer.status == 200) TakeEvents(pending, begun, answer);
+    TakeEvents(pending, begun, answer);
     if (leave.events > 0 && answer.num_events >= leave.events) return;
   }
 }
@@ -110,8 +112,9 @@ LoadAnswer AskStreaming(int port, const Json& body, const LeaveAfter& leave) {
     Connection connection(port);
     connection.Send(http::verb::post, "/v1/completions", JsonLine(body));
     ReadStream(connection, begun, leave, answer);
-  } catch (const boost::system::system_error&) {
+  } catch (const boost::system::system_error& error) {
     answer.status = 0;  // counted as lost
+    answer.fault = error.what();
   }
   answer.total_s = NowSeconds() - begun;
   return answer;
@@ -122,9 +125,10 @@ WholeAnswer Ask(int port, const std::string& method, const std::string& path, co
   try {
     Connection connection(port);
     connection.Send(http::string_to_verb(method), path, body);
-    connection.Await(kPatience_s, [&](auto done) {
+    const auto error = connection.Await(kPatience_s, [&](auto done) {
       http::async_read(connection.stream(), connection.buffer(), response, done);
     });
+    if (error) return {};
   } catch (const boost::system::system_error&) {
     return {};
   }
@@ -150,20 +154,18 @@ void RawClient::CloseSending() { state_->connection.stream().socket().shutdown(t
 std::string RawClient::ReceiveFor(double seconds) {
   std::string received;
   const double until = NowSeconds() + seconds;
-  try {
-    while (NowSeconds() < until) {
-      char piece[4096];
-      size_t length = 0;
-      state_->connection.Await(until - NowSeconds(), [&](auto done) {
-        state_->connection.stream().async_read_some(asio::buffer(piece),
-                                                    [&length, done](auto error, size_t n) mutable {
-                                                      length = n;
-                                                      done(error, n);
-                                                    });
-      });
-      received.append(piece, length);
-    }
-  } catch (const boost::system::system_error&) {  // closed, or the time is up
+  boost::system::error_code error;
+  while (!error && NowSeconds() < until) {
+    char piece[4096];
+    size_t length = 0;
+    error = state_->connection.Await(until - NowSeconds(), [&](auto done) {
+      state_->connection.stream().async_read_some(asio::buffer(piece),
+                                                  [&length, done](auto e, size_t n) mutable {
+                                                    length = n;
+                                                    done(e, n);
+                                                  });
+    });
+    received.append(piece, length);
   }
   return received;
 }
@@ -215,10 +217,12 @@ double ChildServer::ResidentMib() const {
 
 namespace {
 
-std::vector<std::string> ServeCommand(const fs::path& elrea, const fs::path& run,
+std::vector<std::string> ServeCommand(const fs::path& elrea, const fs::path& run, int64_t threads,
                                       const std::vector<std::string>& more) {
-  std::vector<std::string> command = {elrea.string(), "--log-level",           "warning", "serve",
-                                      "--run",        "bench=" + run.string(), "--port",  "0"};
+  std::vector<std::string> command = {elrea.string(), "--threads=" + std::to_string(threads)};
+  for (const char* argument : {"--log-level", "warning", "serve", "--port", "0", "--run"})
+    command.push_back(argument);
+  command.push_back("bench=" + run.string());
   command.insert(command.end(), more.begin(), more.end());
   return command;
 }
@@ -230,7 +234,7 @@ ServerProcess::ServerProcess(const fs::path& elrea, const fs::path& run, int64_t
     : ChildServer(ServeCommand(elrea, run, threads, options)) {}
 
 double ServerProcess::Metric(const std::string& name) const {
-  for (const std::string& line : Split(Ask(port_, "GET", "/metrics").body, '\n')) {
+  for (const std::string& line : Split(Ask(port(), "GET", "/metrics").body, '\n')) {
     if (line.starts_with(name + " ")) return std::stod(line.substr(name.size() + 1));
   }
   return -1;

@@ -43,9 +43,9 @@ class ServerProcess : public ChildServer {
 };
 
 struct LoadAnswer {
-  int status = 0;  // 0: the connection failed, the stream broke off, or nothing came for kPatience_s
-  std::string text;
-  int64_t num_events = 0;  // with text
+  int status = 0;           // 0: the connection failed, the stream broke off, or nothing came for kPatience_s
+  std::string text, fault;  // fault: of a status of 0
+  int64_t num_events = 0;   // with text
   double first_token_s = 0, total_s = 0;
   bool complete = false;  // the stream came to its end
 };

@@ -1,10 +1,12 @@
 #include "bench/serve_abuse.h"
 
+#include <netinet/in.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <boost/system/system_error.hpp>
 #include <memory>
 #include <thread>
 
@@ -27,6 +29,32 @@ double TimeOfOne(const ServerProcess& server, const Questions& questions) {
   const Tally tally = Load(server, questions, {.seconds = 60, .most = 1});
   return tally.sound() && tally.answered == 1 ? tally.total_s[0] : -1;
 }
+
+// Sockets and nothing else: a file descriptor for each.
+class SilentClients {
+ public:
+  SilentClients(int port, int64_t count) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (int64_t i = 0; i < count; ++i) {
+      const int client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      if (client < 0) return;
+      sockets_.push_back(client);
+      if (::connect(client, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return;
+      ++count_;
+    }
+  }
+  ~SilentClients() {
+    for (const int client : sockets_) ::close(client);
+  }
+  int64_t count() const { return count_; }  // that were let in, before one was not
+
+ private:
+  std::vector<int> sockets_;
+  int64_t count_ = 0;
+};
 
 }  // namespace
 
@@ -73,17 +101,10 @@ bool ComesToRest(const ServerProcess& server) {
 Crowd OpenMany(const ServerProcess& server, const Questions& questions, int64_t connections) {
   Crowd crowd;
   crowd.mib_before = server.ResidentMib();
-  std::vector<std::unique_ptr<RawClient>> clients;
-  for (int64_t i = 0; i < connections; ++i) {
-    try {
-      clients.push_back(std::make_unique<RawClient>(server.port()));
-    } catch (const boost::system::system_error&) {
-      ++crowd.refused;
-    }
-  }
+  const SilentClients clients(server.port(), connections);
+  crowd.refused = connections - clients.count();
   crowd.answer_s = TimeOfOne(server, questions);
   crowd.open = static_cast<int64_t>(server.Metric("elrea_connections"));
-  crowd.refused += std::max<int64_t>(0, std::ssize(clients) - crowd.open);
   crowd.mib_during = server.ResidentMib();
   return crowd;
 }

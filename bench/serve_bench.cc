@@ -8,8 +8,8 @@
 //   overload     ten times as many requests as were answered before, whether others are answered or not
 //   abuse        clients that leave, thousands of silent connections, slow senders
 //   memory       resident memory while 16 clients ask for --minutes
-// What must hold makes the program end with status 1 where it does not: no request lost or late, no stream
-// with anything but its own content, refusals are 429, nothing left running. Times never do.
+// --parts chooses. What must hold makes the program end with status 1 where it does not: no request lost or
+// late, no stream with anything but its own content, refusals are 429, nothing left running. Times never do.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -28,6 +28,7 @@ namespace {
 
 struct Case {
   std::string json_path, run, elrea, peer_model;
+  std::vector<std::string> parts = {"rates", "burst", "peft", "overload", "abuse", "memory"};
   int64_t clients = 16, rounds = 2, new_tokens = 64, disconnects = 1000, connections = 10000, slow = 200;
   int64_t threads = 2, peer_requests = 4;
   double seconds = 20, overload_s = 30, deadline_s = 60, minutes = 1;
@@ -77,7 +78,8 @@ Rates Compare(const Case& c, const ServerProcess& server, const std::string& nam
   return rates;
 }
 
-void Record(const std::string& name, const Rates& rates, Json& results) {
+void Record(std::string name, const Rates& rates, Json& results) {
+  std::replace(name.begin(), name.end(), ' ', '_');
   results.push_back(Measurement("serve_" + name + "_tokens", "tokens/s", rates.many.tokens_per_s,
                                 Peer{"one client", rates.one.tokens_per_s}));
   results.push_back(Measurement("serve_" + name + "_tokens_cpu", "tokens/processor s",
@@ -86,6 +88,26 @@ void Record(const std::string& name, const Rates& rates, Json& results) {
   results.push_back(Measurement("serve_" + name + "_first_token_p99", "s",
                                 Percentile(rates.many.first_token_s, 99),
                                 Peer{"one client, median", Median(rates.one.first_token_s)}));
+}
+
+// Prompts never seen, seen before, and the base adapter alone. `capacity`: answers/s of new prompts.
+bool CompareAll(const Case& c, const ServerProcess& server, const std::vector<Mark>& marks, double& capacity,
+                Json& results) {
+  Questions known = Fresh(c, marks), base = Fresh(c, marks);
+  known.num_prompts = c.clients;
+  base.model = "bench/base";
+  bool sound = true;
+  const auto compare = [&](const char* name, const Questions& questions) {
+    const Rates rates = Compare(c, server, name, questions);
+    Record(name, rates, results);
+    sound = sound && rates.one.sound() && rates.many.sound();
+    return rates.many.tokens_per_s;
+  };
+  capacity = compare("new prompts", Fresh(c, marks)) / static_cast<double>(c.new_tokens);
+  Load(server, known, {.clients = 2, .seconds = 3600, .most = c.clients});  // routes them
+  compare("known prompts", known);
+  compare("base adapter", base);
+  return sound;
 }
 
 // Requests/s of ours and of PEFT's server, all clients once at the same moment.
@@ -134,12 +156,17 @@ bool Overload(const Case& c, const ServerProcess& server, const std::vector<Mark
 bool Abuse(const Case& c, const ServerProcess& server, const std::vector<Mark>& marks, Json& results) {
   Questions few = Fresh(c, marks);
   few.num_prompts = 64;  // most are routed already: the clients leave while they are answered
-  const double before_mib = server.ResidentMib();
+  const auto memory = [&] {
+    return server.ResidentMib() - server.Metric("elrea_prompt_cache_bytes") / (1 << 20);
+  };
+  const double before_mib = memory();
   LeaveAtRandom(server, few, c.disconnects, 2 * c.clients);
   const bool at_rest = ComesToRest(server);
-  const double after_mib = server.ResidentMib();
-  fmt::print(stderr, "{} clients left: {}; resident memory {:.0f} MiB before, {:.0f} after\n", c.disconnects,
-             at_rest ? "nothing left running" : "REQUESTS LEFT RUNNING", before_mib, after_mib);
+  const double after_mib = memory();
+  fmt::print(
+      stderr,
+      "{} clients left: {}; resident memory without the prompt cache {:.0f} MiB before, {:.0f} after\n",
+      c.disconnects, at_rest ? "nothing left running" : "REQUESTS LEFT RUNNING", before_mib, after_mib);
   results.push_back(
       Measurement("serve_memory_after_disconnects", "MiB", after_mib, Peer{"before", before_mib}));
   const Crowd crowd = OpenMany(server, few, c.connections);
@@ -154,26 +181,31 @@ bool Abuse(const Case& c, const ServerProcess& server, const std::vector<Mark>& 
   return at_rest && crowd.answer_s >= 0 && slow.answer_s >= 0 && slow.left_open == 0;
 }
 
-// Memory of the first and the last fifth of the samples.
+// Memory of the first and the last fifth of the samples, without what the prompt cache holds, which fills up
+// first.
 bool Memory(const Case& c, const ServerProcess& server, const std::vector<Mark>& marks, Json& results) {
   const Questions questions = Fresh(c, marks);
   std::vector<double> samples;
   Tally all;
+  double cache_mib = 0;
   constexpr double kPart_s = 10;
   const auto parts = std::max<int64_t>(5, static_cast<int64_t>(c.minutes * 60 / kPart_s));
   for (int64_t part = 0; part < parts; ++part) {
     Questions asked = questions;
     asked.first += part * 10'000;
     all.Add(Load(server, asked, {.clients = c.clients, .seconds = kPart_s}));
-    samples.push_back(server.ResidentMib());
+    cache_mib = server.Metric("elrea_prompt_cache_bytes") / (1 << 20);
+    samples.push_back(server.ResidentMib() - cache_mib);
   }
-  const size_t fifth = samples.size() / 5;
-  const double first = Median({samples.begin(), samples.begin() + static_cast<int64_t>(fifth)});
-  const double last = Median({samples.end() - static_cast<int64_t>(fifth), samples.end()});
+  const auto fifth = static_cast<int64_t>(samples.size() / 5);
+  const double first = Median({samples.begin(), samples.begin() + fifth});
+  const double last = Median({samples.end() - fifth, samples.end()});
   fmt::print(
       stderr,
-      "memory over {:.1f} min: {} answered, {:.0f} MiB in the first fifth, {:.0f} in the last, most {:.0f}\n",
-      all.seconds / 60, all.answered, first, last, *std::max_element(samples.begin(), samples.end()));
+      "memory over {:.1f} min: {} answered; without the prompt cache (at last {:.0f} MiB) {:.0f} MiB in the "
+      "first fifth, {:.0f} in the last, most {:.0f}\n",
+      all.seconds / 60, all.answered, cache_mib, first, last,
+      *std::max_element(samples.begin(), samples.end()));
   results.push_back(Measurement("serve_memory_last_fifth", "MiB", last, Peer{"first fifth", first}));
   return all.sound();
 }
@@ -199,36 +231,28 @@ int Run(Case c) {
   const int64_t files = RaiseFileLimit();
   c.connections = std::min(c.connections, files - 500);
   ServerProcess server(
-      c.elrea, run,
+      c.elrea, run, c.threads,
       {"--set", "serve.access_log=false", "--set", fmt::format("serve.max_connections={}", files - 100),
        "--set", fmt::format("serve.read_timeout_s={}", kReadTimeout_s)});
   const std::vector<Mark> marks = FindMarks(server.port());
   Json results = Json::array();
-  Load(server, Fresh(c, marks), {.clients = 4, .seconds = 600, .most = 4});  // warms the memory up
+  Load(server, Fresh(c, marks), {.clients = 4, .seconds = 3600, .most = 4});  // warms the memory up
 
-  const Rates fresh = Compare(c, server, "fresh prompts", Fresh(c, marks));
-  Questions known = Fresh(c, marks);
-  known.num_prompts = c.clients;
-  Load(server, known, {.clients = 2, .seconds = 600, .most = c.clients});
-  const Rates repeated = Compare(c, server, "known prompts", known);
-  Questions base = Fresh(c, marks);
-  base.model = "bench/base";
-  const Rates alone = Compare(c, server, "base adapter", base);
-  Record("fresh", fresh, results);
-  Record("known", repeated, results);
-  Record("base", alone, results);
-  const Tally burst =
-      Load(server, Fresh(c, marks), {.clients = c.clients, .seconds = 600, .most = c.clients});
-  Report("burst", burst);
-  bool sound = burst.sound();
-  for (const Rates* rates : {&fresh, &repeated, &alone})
-    sound = sound && rates->one.sound() && rates->many.sound();
-
-  sound = ComparePeft(c, server, run, marks, results) && sound;
-  const double capacity = fresh.many.tokens_per_s / static_cast<double>(c.new_tokens);
-  sound = Overload(c, server, marks, capacity, results) && sound;
-  sound = Abuse(c, server, marks, results) && sound;
-  sound = Memory(c, server, marks, results) && sound;
+  const auto wanted = [&](const char* part) { return std::count(c.parts.begin(), c.parts.end(), part) > 0; };
+  bool sound = true;
+  double capacity = 0;
+  if (wanted("rates")) sound = CompareAll(c, server, marks, capacity, results);
+  if (wanted("burst") || capacity == 0) {
+    const Tally burst =
+        Load(server, Fresh(c, marks), {.clients = c.clients, .seconds = 3600, .most = c.clients});
+    Report("burst", burst);
+    sound = burst.sound() && sound;
+    if (capacity == 0) capacity = static_cast<double>(burst.answered) / burst.seconds;
+  }
+  if (wanted("peft")) sound = ComparePeft(c, server, run, marks, results) && sound;
+  if (wanted("overload")) sound = Overload(c, server, marks, capacity, results) && sound;
+  if (wanted("abuse")) sound = Abuse(c, server, marks, results) && sound;
+  if (wanted("memory")) sound = Memory(c, server, marks, results) && sound;
   sound = server.Stop() == 0 && sound;
   WriteMeasurements(c.json_path, results);
   if (!sound) fmt::print(stderr, "the server lost, mixed up or delayed requests, or did not come to rest\n");
@@ -243,6 +267,9 @@ int Main(int argc, char** argv) {
   app.add_option("--elrea", c.elrea, "the program (default: beside this one)");
   app.add_option("--peer-model", c.peer_model,
                  "a Hugging Face directory of the run's model, for PEFT's server");
+  app.add_option("--parts", c.parts, "what to measure, separated by commas (default: all)")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"rates", "burst", "peft", "overload", "abuse", "memory"}));
   app.add_option("--threads", c.threads, "of each server; 1 where the machine is busy with other work")
       ->check(CLI::Range(1, 64));
   app.add_option("--peer-requests", c.peer_requests, "that PEFT's server is asked")

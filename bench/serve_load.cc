@@ -36,7 +36,7 @@ void Judge(const Questions& questions, const Question& question, const LoadAnswe
     return;
   }
   if (answer.status != 200 || !answer.complete) {
-    ++tally.lost;
+    if (tally.lost++ == 0) tally.fault = fmt::format("status {} {}", answer.status, answer.fault);
     return;
   }
   ++tally.answered;
@@ -73,11 +73,11 @@ std::vector<Mark> FindMarks(int port) {
     for (size_t i = 0; i < json["tokens"].size(); ++i) {
       const auto token = json["tokens"][i].get<int32_t>();
       const auto piece = json["pieces"][i].get<std::string>();
-      if (piece.starts_with(" ") && piece.size() > 2 && seen.insert(token).second)
-        marks.push_back({token, piece});
+      if (piece.empty() || piece.find("\uFFFD") != std::string::npos) continue;  // a part of a character
+      if (seen.insert(token).second) marks.push_back({token, piece});
     }
   }
-  if (marks.size() < 64) throw Error(ErrorKind::kUnavailable, "the server's tokenizer gave too few tokens");
+  if (marks.size() < 16) throw Error(ErrorKind::kUnavailable, "the server's tokenizer gave too few tokens");
   return marks;
 }
 
@@ -100,6 +100,7 @@ Question Questions::At(int64_t index) const {
 }
 
 void Tally::Add(const Tally& other) {
+  if (fault.empty()) fault = other.fault;
   first_token_s.insert(first_token_s.end(), other.first_token_s.begin(), other.first_token_s.end());
   total_s.insert(total_s.end(), other.total_s.begin(), other.total_s.end());
   answered += other.answered;
@@ -173,7 +174,8 @@ void Report(const std::string& name, const Tally& t) {
              "{}: {} answered ({} cut by their deadline), {} refused, {} lost, {} mixed up, {} late; {:.1f} "
              "tokens/s, {:.1f} a processor second; first token p50 {:.3f} s, p99 {:.3f} s, most {:.3f} s\n",
              name, t.answered, t.cut, t.refused, t.lost, t.mixed_up, t.late, t.tokens_per_s,
-             of(t.first_token_s, 50), of(t.first_token_s, 99), of(t.first_token_s, 100));
+             t.tokens_per_cpu_s, of(t.first_token_s, 50), of(t.first_token_s, 99), of(t.first_token_s, 100));
+  if (!t.fault.empty()) fmt::print(stderr, "{}: the first that was lost: {}\n", name, t.fault);
 }
 
 }  // namespace elrea::bench

@@ -17,7 +17,7 @@ struct Mark {
   int32_t token;
   std::string text;
 };
-// Of a common text, as the server's tokenizer cuts it; at least 64. kUnavailable when there are fewer.
+// Of a common text, as the server's tokenizer cuts it; at least 16. kUnavailable when there are fewer.
 std::vector<Mark> FindMarks(int port);
 
 struct Question {
@@ -38,6 +38,7 @@ struct Questions {
 };
 
 struct Tally {
+  std::string fault;                           // of the first request that was lost
   std::vector<double> first_token_s, total_s;  // of answers
   int64_t answered = 0, cut = 0;               // cut: of the answered, ended by their deadline
   int64_t refused = 0;                         // 429
@@ -61,9 +62,12 @@ struct LoadPlan {
 // Numbers of the questions: 0, 1, ...
 Tally Load(const ServerProcess& server, const Questions& questions, const LoadPlan& plan);
 
-// Seconds until a peer's server has answered the questions 0 to count - 1, asked at the same moment.
-// kUnavailable when an answer is not whole.
-double AskPeer(const ChildServer& peer, const Questions& questions, int64_t count);
+struct PeerTimes {
+  double seconds = 0, cpu_s = 0;
+};
+// Until a peer's server has answered the questions 0 to count - 1, asked at the same moment. kUnavailable
+// when an answer is not whole.
+PeerTimes AskPeer(const ChildServer& peer, const Questions& questions, int64_t count);
 
 // One line on standard error.
 void Report(const std::string& name, const Tally& tally);

@@ -3,7 +3,8 @@ refused with a documented status, and nothing may crash.
 
     python tools/oracle/openapi_check.py --url http://127.0.0.1:8080 [--examples 30] [--seed 1]
 
-Needs the package schemathesis. The run that is served should be tiny: thousands of requests are made. Exit status 1 when an
+Needs the package schemathesis. The run that is served should be tiny: thousands of requests are made. (A tiny context may be too
+short for a random text, context_length_exceeded; no schema can say that.) Exit status 1 when an
 operation fails; schemathesis prints which request, and the curl command that makes it.
 """
 
