@@ -14,6 +14,8 @@
 namespace elrea {
 namespace {
 
+constexpr double kSpeedMemory_s = 10;  // a round this long ago counts 1/e
+
 double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 // What a client is told of a fault here: the details are for the log.
@@ -96,8 +98,9 @@ void Scheduler::Submit(const std::vector<JobPtr>& jobs) {
 
 // Of a job that comes now, until those before it are done, as far as is known. REQUIRES: mutex_ is held.
 double Scheduler::ExpectedWait() const {
-  if (tokens_per_s_ <= 0) return 0;
-  return static_cast<double>(num_waiting_ + num_running_) * tokens_per_job_ / tokens_per_s_;
+  // Too little is known: the first rounds after an idle time mostly read prompts, and say nothing of the speed.
+  if (recent_seconds_ < kSpeedMemory_s / 2 || recent_tokens_ <= 0) return 0;
+  return static_cast<double>(num_waiting_ + num_running_) * tokens_per_job_ * recent_seconds_ / recent_tokens_;
 }
 
 void Scheduler::Cancel(const std::vector<JobPtr>& jobs) {
@@ -441,10 +444,10 @@ void Scheduler::UpdateGauges() {
   num_running_ = active;
   num_waiting_ = static_cast<int64_t>(inbox_.size() + waiting_.size());
   metrics_.waiting.Set(static_cast<double>(num_waiting_));
-  constexpr double kMemory_s = 10;  // of the running mean of the speed
-  if (active > 0 && seconds > 0) {
-    const double share = tokens_per_s_ == 0 ? 1 : 1 - std::exp(-seconds / kMemory_s);
-    tokens_per_s_ += share * (tokens / seconds - tokens_per_s_);
+  if (active > 0) {
+    const double kept = std::exp(-seconds / kSpeedMemory_s);
+    recent_tokens_ = kept * recent_tokens_ + tokens;
+    recent_seconds_ = kept * recent_seconds_ + seconds;
   }
 }
 

@@ -107,7 +107,7 @@ class Scheduler {
   bool draining_ = false, woken_ = false;
   Clock::time_point drain_until_;
   int64_t num_waiting_ = 0, num_running_ = 0;  // as of the last round, with what came since
-  double tokens_per_s_ = 0;                    // of late; 0: not known
+  double recent_tokens_ = 0, recent_seconds_ = 0;  // of rounds with requests, older ones counting less
   double tokens_per_job_ = 64;                 // of late
 
   std::deque<JobPtr> waiting_;  // in the order they came; of the decoding thread, as all below
