@@ -59,7 +59,7 @@ def compare(elrea, model, kind, config):
                 other += 1
         loaded = AutoModelForCausalLM.from_pretrained(temp + "/ours", dtype=torch.bfloat16, device_map="cpu")
         ids = torch.arange(5, 37).unsqueeze(0)
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):  # its 8-bit layers return f32
             difference = (loaded(ids).logits - reference(ids).logits).abs().max().item()
         print(f"{kind}: {len(names)} tensors, {len(missing)} missing, {other} other differences; {wrong} of {codes} code bytes differ; "
               f"logits of ours and theirs in transformers differ by {difference:.3g}")
