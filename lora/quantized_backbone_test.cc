@@ -32,6 +32,12 @@ int64_t NumCoded(ModelWeights& weights) {
   return count;
 }
 
+Tensor Dequantized(const CodedRows& coded, torch::Dtype dtype) {
+  Tensor values = torch::empty({coded.rows, coded.codes->cols()}, torch::dtype(dtype));
+  DequantizeInto(coded, values);
+  return values;
+}
+
 // The same values as tensors.
 ModelWeights Densified(const ModelWeights& coded, torch::Dtype dtype) {
   ModelWeights dense = coded;

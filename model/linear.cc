@@ -157,9 +157,7 @@ FrozenMatrix::FrozenMatrix(std::vector<MatrixPart> parts) {
 
 Tensor FrozenMatrix::Dense(torch::Dtype dtype) const {
   if (is_dense()) return dense_.to(dtype);
-  const CodedRows* coded = nullptr;
-  for (const MatrixPart& part : parts_) coded = part.coded ? &part.coded : coded;
-  Tensor all = torch::empty({out_, coded->codes->cols()}, torch::dtype(dtype));
+  Tensor all = torch::empty({out_, parts_[0].cols()}, torch::dtype(dtype));
   int64_t first = 0;
   for (const MatrixPart& part : parts_) {
     Tensor rows = all.narrow(0, first, part.rows());

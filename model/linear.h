@@ -16,6 +16,7 @@ struct MatrixPart {
   CodedRows coded = {};
 
   int64_t rows() const { return coded ? coded.rows : dense.size(0); }
+  int64_t cols() const { return coded ? coded.codes->cols() : dense.size(1); }
 };
 
 // A frozen matrix [out, in] of the compute dtype: a tensor, or parts one below the other of which some are in codes.

@@ -47,10 +47,4 @@ void DequantizeInto(const CodedRows& coded, Tensor& values) {
   }
 }
 
-Tensor Dequantized(const CodedRows& coded, torch::Dtype dtype) {
-  Tensor values = torch::empty({coded.rows, coded.codes->cols()}, torch::dtype(dtype));
-  DequantizeInto(coded, values);
-  return values;
-}
-
 }  // namespace elrea

@@ -33,9 +33,7 @@ struct CodedRows {
   explicit operator bool() const { return codes != nullptr; }
 };
 
-// All rows [rows, cols] in f32 or bf16 (rounded to nearest even), by all threads.
-torch::Tensor Dequantized(const CodedRows& coded, torch::Dtype dtype);
-// The same into rows of an existing contiguous tensor [rows, cols] on the CPU.
+// All rows into a contiguous tensor [rows, cols] in f32 or bf16 (rounded to nearest even) on the CPU, by all threads.
 void DequantizeInto(const CodedRows& coded, torch::Tensor& values);
 // One thread: rows [begin, end) of `coded` to values [end - begin, cols]; `scratch` holds as many f32 numbers.
 void ReadRowsAs(const CodedRows& coded, int64_t begin, int64_t end, float* values, float* scratch);

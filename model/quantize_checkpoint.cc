@@ -3,15 +3,16 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <list>
 #include <map>
+#include <memory>
 #include <set>
 
 #include "core/error.h"
 #include "core/json.h"
 #include "core/safetensors.h"
-#include "model/bitsandbytes.h"
-#include "model/quantize.h"
+#include "model/bitsandbytes_codes.h"
 #include "model/rewrite_checkpoint.h"
 #include "model/tensor_table.h"
 
@@ -73,29 +74,20 @@ void AddEightBits(FileTensors& file, const std::string& name, const TensorView& 
   file.Add(stem + "weight_format", DType::kU8, {}, torch::zeros({}, torch::kByte));  // rows
 }
 
-Tensor Floats(const TensorView& view) {
-  Tensor values = torch::empty(view.shape, view.dtype == DType::kBF16  ? torch::kBFloat16
-                                           : view.dtype == DType::kF16 ? torch::kHalf
-                                                                       : torch::kFloat);
-  std::memcpy(values.data_ptr(), view.bytes.data(), view.bytes.size());
-  return values.to(torch::kFloat);
-}
+using CodesByName = std::map<std::string, std::shared_ptr<const MatrixCodes>>;
 
 // Returns the names of the tensors written.
-std::set<std::string> QuantizeFile(const fs::path& from, const fs::path& to, const std::set<std::string>& matrices,
-                                   WeightStorage storage) {
+std::set<std::string> QuantizeFile(const fs::path& from, const fs::path& to, const CodesByName& quantised) {
   const SafetensorsFile source(from);
   FileTensors file;
   for (const auto& [name, view] : source.tensors()) {
-    if (!matrices.contains(name)) {
+    const auto it = quantised.find(name);
+    if (it == quantised.end()) {
       file.Keep(name, view);
-      continue;
-    }
-    const auto codes = QuantizeFor(storage, Floats(view), name);
-    if (const auto* eight = dynamic_cast<const EightBitCodes*>(codes.get())) {
+    } else if (const auto* eight = dynamic_cast<const EightBitCodes*>(it->second.get())) {
       AddEightBits(file, name, view, *eight);
     } else {
-      AddFourBits(file, name, view, dynamic_cast<const FourBitCodes&>(*codes));
+      AddFourBits(file, name, view, dynamic_cast<const FourBitCodes&>(*it->second));
     }
   }
   std::map<std::string, std::string> metadata = source.metadata();
@@ -138,14 +130,14 @@ void WriteIndex(const fs::path& target, const std::map<std::string, std::set<std
   WriteJsonFile(path, index);
 }
 
-std::set<std::string> LayerMatrices(const fs::path& source) {
-  ModelWeights names;  // no tensors, only the list of them
-  names.config = ModelConfig::FromHuggingFace(ReadJsonFile(source / "config.json"), (source / "config.json").string());
-  std::set<std::string> matrices;
-  for (const TensorSlot& slot : ListTensors(names)) {
-    if (slot.codes != nullptr) matrices.insert(slot.hf_name);
+// The stored matrices as loading quantises them: whole tensors, also where several slots are parts of one.
+CodesByName LoadCodes(const fs::path& source, WeightStorage storage) {
+  ModelWeights weights = LoadModelWeights(source, torch::kBFloat16, storage);
+  CodesByName codes;
+  for (const TensorSlot& slot : ListTensors(weights)) {
+    if (slot.codes != nullptr) codes[slot.hf_name] = slot.codes->codes;
   }
-  return matrices;
+  return codes;
 }
 
 }  // namespace
@@ -160,11 +152,10 @@ void QuantizeCheckpoint(const std::filesystem::path& source, const std::filesyst
   }
   if (fs::exists(target) && fs::equivalent(source, target))
     throw Error(ErrorKind::kInvalidInput, fmt::format("{} is the model itself; give another folder", target.string()));
-  LoadModelWeights(source, torch::kBFloat16, storage);  // every fault of the source is named before anything is written
-  const std::set<std::string> matrices = LayerMatrices(source);
+  const CodesByName codes = LoadCodes(source, storage);  // names every fault of the source before anything is written
   std::map<std::string, std::set<std::string>> names_in;
   CopyModelDirectory(source, target, [&](const fs::path& from, const fs::path& to) {
-    names_in[to.filename().string()] = QuantizeFile(from, to, matrices, storage);
+    names_in[to.filename().string()] = QuantizeFile(from, to, codes);
   });
   WriteConfig(target, storage);
   WriteIndex(target, names_in);
