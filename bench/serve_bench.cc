@@ -153,19 +153,21 @@ bool Overload(const Case& c, const ServerProcess& server, const std::vector<Mark
   return tally.sound();
 }
 
+double CachesMib(const ServerProcess& server) {
+  return (server.Metric("elrea_prompt_cache_bytes") + server.Metric("elrea_router_cache_bytes")) / (1 << 20);
+}
+
 bool Abuse(const Case& c, const ServerProcess& server, const std::vector<Mark>& marks, Json& results) {
   Questions few = Fresh(c, marks);
   few.num_prompts = 64;  // most are routed already: the clients leave while they are answered
-  const auto memory = [&] {
-    return server.ResidentMib() - server.Metric("elrea_prompt_cache_bytes") / (1 << 20);
-  };
+  const auto memory = [&] { return server.ResidentMib() - CachesMib(server); };
   const double before_mib = memory();
   LeaveAtRandom(server, few, c.disconnects, 2 * c.clients);
   const bool at_rest = ComesToRest(server);
   const double after_mib = memory();
   fmt::print(
       stderr,
-      "{} clients left: {}; resident memory without the prompt cache {:.0f} MiB before, {:.0f} after\n",
+      "{} clients left: {}; resident memory without the caches {:.0f} MiB before, {:.0f} after\n",
       c.disconnects, at_rest ? "nothing left running" : "REQUESTS LEFT RUNNING", before_mib, after_mib);
   results.push_back(
       Measurement("serve_memory_after_disconnects", "MiB", after_mib, Peer{"before", before_mib}));
@@ -181,8 +183,8 @@ bool Abuse(const Case& c, const ServerProcess& server, const std::vector<Mark>& 
   return at_rest && crowd.answer_s >= 0 && slow.answer_s >= 0 && slow.left_open == 0;
 }
 
-// Memory of the first and the last fifth of the samples, without what the prompt cache holds, which fills up
-// first.
+// Memory of the first and the last fifth of the samples, without what the caches of prompts and features hold, which
+// fill up first.
 bool Memory(const Case& c, const ServerProcess& server, const std::vector<Mark>& marks, Json& results) {
   const Questions questions = Fresh(c, marks);
   std::vector<double> samples;
@@ -194,7 +196,7 @@ bool Memory(const Case& c, const ServerProcess& server, const std::vector<Mark>&
     Questions asked = questions;
     asked.first += part * 10'000;
     all.Add(Load(server, asked, {.clients = c.clients, .seconds = kPart_s}));
-    cache_mib = server.Metric("elrea_prompt_cache_bytes") / (1 << 20);
+    cache_mib = CachesMib(server);
     samples.push_back(server.ResidentMib() - cache_mib);
   }
   const auto fifth = static_cast<int64_t>(samples.size() / 5);
@@ -202,7 +204,7 @@ bool Memory(const Case& c, const ServerProcess& server, const std::vector<Mark>&
   const double last = Median({samples.end() - fifth, samples.end()});
   fmt::print(
       stderr,
-      "memory over {:.1f} min: {} answered; without the prompt cache (at last {:.0f} MiB) {:.0f} MiB in the "
+      "memory over {:.1f} min: {} answered; without the caches (at last {:.0f} MiB) {:.0f} MiB in the "
       "first fifth, {:.0f} in the last, most {:.0f}\n",
       all.seconds / 60, all.answered, cache_mib, first, last,
       *std::max_element(samples.begin(), samples.end()));

@@ -39,6 +39,7 @@ Metrics::Metrics()
       rows(Gauge("elrea_active_rows", "members of all active choices")),
       kv_bytes(Gauge("elrea_kv_bytes", "memory promised to keys and values of active choices")),
       prefix_bytes(Gauge("elrea_prompt_cache_bytes", "memory of the prompt cache")),
+      router_bytes(Gauge("elrea_router_cache_bytes", "memory of the features that are kept by prompt")),
       connections(Gauge("elrea_connections", "open connections")),
       first_token_s(Histogram("elrea_first_token_seconds", "from a request to its first token", kSeconds)),
       request_s(Histogram("elrea_request_seconds", "from a request to its last token", kSeconds)),

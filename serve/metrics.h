@@ -29,7 +29,7 @@ class Metrics {
  public:
   prometheus::Counter &prompt_tokens, &reused_prompt_tokens, &generated_tokens;
   prometheus::Counter &router_hits, &router_misses, &rejected, &disconnected, &expired, &shed;
-  prometheus::Gauge &waiting, &active, &rows, &kv_bytes, &prefix_bytes, &connections;
+  prometheus::Gauge &waiting, &active, &rows, &kv_bytes, &prefix_bytes, &router_bytes, &connections;
   prometheus::Histogram &first_token_s, &request_s, &step_s, &routing_s;
 };
 

@@ -28,10 +28,15 @@ class RouterCache {
     if (max_prompts_ == 0 || Find(prompt)) return;
     entries_.push_front({Key(prompt), std::move(feature)});
     index_[entries_.front().key] = entries_.begin();
+    bytes_ += NumBytes(entries_.front());
     if (entries_.size() <= max_prompts_) return;
+    bytes_ -= NumBytes(entries_.back());
     index_.erase(entries_.back().key);
     entries_.pop_back();
   }
+
+  // Of features and of tokens, which entry and index both hold.
+  int64_t bytes() const { return bytes_; }
 
  private:
   struct Entry {
@@ -42,7 +47,11 @@ class RouterCache {
   static std::string Key(std::span<const int32_t> prompt) {
     return {reinterpret_cast<const char*>(prompt.data()), prompt.size_bytes()};
   }
+  static int64_t NumBytes(const Entry& entry) {
+    return static_cast<int64_t>(entry.feature->size() * sizeof(float) + 2 * entry.key.size());
+  }
   size_t max_prompts_;
+  int64_t bytes_ = 0;
   std::list<Entry> entries_;  // last used first
   std::map<std::string, std::list<Entry>::iterator> index_;
 };

@@ -6,15 +6,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "core/error.h"
 #include "core/log.h"
 
 namespace elrea {
 namespace {
-
-constexpr double kSpeedMemory_s = 10;  // a round this long ago counts 1/e
 
 double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -79,7 +76,7 @@ Scheduler::~Scheduler() = default;
 void Scheduler::Submit(const std::vector<JobPtr>& jobs) {
   const std::lock_guard lock(mutex_);
   if (draining_) throw ApiError(503, "the server is shutting down", "", "shutting_down", 5);
-  const double wait = ExpectedWait();
+  const double wait = wait_.Seconds(num_waiting_ + num_running_);
   const double retry = std::clamp(std::ceil(wait / 2), 1.0, 60.0);
   const auto refuse = [&](const std::string& why) {
     metrics_.rejected.Increment();
@@ -94,13 +91,6 @@ void Scheduler::Submit(const std::vector<JobPtr>& jobs) {
   inbox_.insert(inbox_.end(), jobs.begin(), jobs.end());
   num_waiting_ += static_cast<int64_t>(jobs.size());
   changed_.notify_one();
-}
-
-// Of a job that comes now, until those before it are done, as far as is known. REQUIRES: mutex_ is held.
-double Scheduler::ExpectedWait() const {
-  // Too little is known: the first rounds after an idle time mostly read prompts, and say nothing of the speed.
-  if (recent_seconds_ < kSpeedMemory_s / 2 || recent_tokens_ <= 0) return 0;
-  return static_cast<double>(num_waiting_ + num_running_) * tokens_per_job_ * recent_seconds_ / recent_tokens_;
 }
 
 void Scheduler::Cancel(const std::vector<JobPtr>& jobs) {
@@ -389,7 +379,7 @@ void Scheduler::EndJob(Lane& lane, uint64_t id, Completion&& completion, EndCaus
   if (cause == EndCause::kDeadline) metrics_.expired.Increment();
   if (cause == EndCause::kDone) {
     const std::lock_guard lock(mutex_);
-    tokens_per_job_ = 0.95 * tokens_per_job_ + 0.05 * static_cast<double>(completion.tokens.size());
+    wait_.AddJob(static_cast<double>(completion.tokens.size()));
   }
   job->listener->OnEnd(std::move(completion), cause);
   job->listener = nullptr;  // breaks the circle of job and listener
@@ -427,15 +417,17 @@ void Scheduler::RetireLanes() {
 
 // Gauges, and what Submit wants to know.
 void Scheduler::UpdateGauges() {
-  int64_t active = 0, rows = 0, prefix_bytes = 0;
+  int64_t active = 0, rows = 0, prefix_bytes = 0, router_bytes = 0;
   for (const auto& [run, lane] : lanes_) {
     active += lane->batch.num_requests();
     rows += lane->batch.num_rows();
     prefix_bytes += lane->prefixes.bytes();
+    router_bytes += lane->router.bytes();
   }
   metrics_.active.Set(static_cast<double>(active));
   metrics_.rows.Set(static_cast<double>(rows));
   metrics_.prefix_bytes.Set(static_cast<double>(prefix_bytes));
+  metrics_.router_bytes.Set(static_cast<double>(router_bytes));
   metrics_.kv_bytes.Set(static_cast<double>(kv_bytes_));
   const double tokens = std::exchange(round_tokens_, 0);
   metrics_.generated_tokens.Increment(tokens);
@@ -444,11 +436,7 @@ void Scheduler::UpdateGauges() {
   num_running_ = active;
   num_waiting_ = static_cast<int64_t>(inbox_.size() + waiting_.size());
   metrics_.waiting.Set(static_cast<double>(num_waiting_));
-  if (active > 0) {
-    const double kept = std::exp(-seconds / kSpeedMemory_s);
-    recent_tokens_ = kept * recent_tokens_ + tokens;
-    recent_seconds_ = kept * recent_seconds_ + seconds;
-  }
+  if (active > 0) wait_.AddRound(tokens, seconds);
 }
 
 }  // namespace elrea

@@ -14,6 +14,7 @@
 #include "serve/job.h"
 #include "serve/metrics.h"
 #include "serve/router_cache.h"
+#include "serve/wait_estimate.h"
 
 namespace elrea {
 
@@ -38,8 +39,10 @@ void VisitOptions(SchedulerOptions& o, Visitor& v) {
           "prompt tokens read between two steps of decoding, over all members; more make newcomers faster and the others "
           "wait longer",
           AtLeast(1));
-  v.Field("max_routing_tokens", o.max_routing_tokens, "prompt tokens differentiated between two steps, one prompt at least; more make newcomers who come together wait for "
-          "each other, and gain little", AtLeast(1));
+  v.Field("max_routing_tokens", o.max_routing_tokens,
+          "prompt tokens differentiated between two steps, one prompt at least; more make newcomers who come together "
+          "wait for each other, and gain little",
+          AtLeast(1));
   v.Field("kv_memory_mb", o.kv_memory_mb, "MiB for keys and values of the choices that run", AtLeast(1));
   v.Field("prompt_cache_mb", o.prompt_cache_mb, "MiB for keys and values of earlier texts, per run; 0 = none",
           AtLeast(0));
@@ -96,7 +99,6 @@ class Scheduler {
   void UpdateGauges();
   Lane& LaneOf(const std::shared_ptr<const ServedRun>& run);
   EndCause CauseToEnd(const Job& job) const;
-  double ExpectedWait() const;
 
   const SchedulerOptions options_;
   Metrics& metrics_;
@@ -107,8 +109,7 @@ class Scheduler {
   bool draining_ = false, woken_ = false;
   Clock::time_point drain_until_;
   int64_t num_waiting_ = 0, num_running_ = 0;  // as of the last round, with what came since
-  double recent_tokens_ = 0, recent_seconds_ = 0;  // of rounds with requests, older ones counting less
-  double tokens_per_job_ = 64;                 // of late
+  WaitEstimate wait_;
 
   std::deque<JobPtr> waiting_;  // in the order they came; of the decoding thread, as all below
   LaneMap lanes_;
