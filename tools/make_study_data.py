@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Rows of the MATH-Combined studies: a sample of each data set, imported by elrea itself.
 
-Usage: make_study_data.py RAW OUT [--elrea PATH] [--train N] [--validation N] [--test N] [--max-chars N] [--seed S]
+Usage: make_study_data.py RAW OUT [--elrea PATH] [--train N] [--validation N] [--test N] [--test-skip N]
+                          [--max-chars N] [--seed S]
 
 RAW holds gsm8k/, math/, svamp/ and mathqa/, each with a train and a test file as published. From each, N rows that are
 short enough (problem and solution together at most --max-chars) are drawn without replacement: train and validation rows
-from the train file, test rows from the test file. Writes OUT/train.jsonl, OUT/validation.jsonl and OUT/test.jsonl.
+from the train file, test rows from the test file. --test-skip leaves out as many rows as an earlier study has already looked at:
+with the same seed the first N of its test rows. Writes OUT/train.jsonl, OUT/validation.jsonl and OUT/test.jsonl.
 """
 import argparse
 import json
@@ -46,7 +48,7 @@ def main():
     parser.add_argument("raw", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--elrea", default="build/release/elrea")
-    for name, default in [("train", 40), ("validation", 10), ("test", 20), ("max-chars", 450), ("seed", 0)]:
+    for name, default in [("train", 40), ("validation", 10), ("test", 20), ("test-skip", 0), ("max-chars", 450), ("seed", 0)]:
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     splits = {"train": [], "validation": [], "test": []}
@@ -54,13 +56,13 @@ def main():
         rng = random.Random(f"{options.seed} {kind}")
         learn = list(unique(imported(options.elrea, kind, options.raw / kind / pattern.format("train")), options.max_chars))
         held = list(unique(imported(options.elrea, kind, options.raw / kind / pattern.format("test")), options.max_chars))
-        if len(learn) < options.train + options.validation or len(held) < options.test:
+        if len(learn) < options.train + options.validation or len(held) < options.test_skip + options.test:
             sys.exit(f"{kind}: {len(learn)} and {len(held)} rows of at most {options.max_chars} characters are too few")
         rng.shuffle(learn)
         rng.shuffle(held)
         splits["train"] += learn[:options.train]
         splits["validation"] += learn[options.train:options.train + options.validation]
-        splits["test"] += held[:options.test]
+        splits["test"] += held[options.test_skip:options.test_skip + options.test]
     options.out.mkdir(parents=True, exist_ok=True)
     for name, rows in splits.items():
         write(options.out / f"{name}.jsonl", rows)
