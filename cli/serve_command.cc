@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <atomic>
 #include <cctype>
 #include <ctime>
 #include <thread>
@@ -92,29 +93,30 @@ ServeOptions ReadServeOptions(const ServeFlags& flags, std::vector<std::string>&
   return options;
 }
 
-// SIGINT and SIGTERM end the server in good order, a second one at once. Must be made before any other thread.
+std::atomic<int> last_signal = 0;
+
+extern "C" void NoteSignal(int signal_number) {
+  if (last_signal.exchange(signal_number) != 0) ::_exit(128 + signal_number);
+}
+
+// SIGINT and SIGTERM end the server in good order, a second one at once. Handlers rather than a mask: libraries may have
+// started threads that do not block the signals, and any of them may get one.
 class SignalWatch {
  public:
-  SignalWatch() {
-    ::sigemptyset(&signals_);
-    ::sigaddset(&signals_, SIGINT);
-    ::sigaddset(&signals_, SIGTERM);
-    ::pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
-  }
-  void Start(Server& server) {
-    thread_ = std::jthread([this, &server](const std::stop_token& stop) {
-      const timespec pause = {0, 100'000'000};
-      for (int seen = 0; !stop.stop_requested();) {
-        const int signal_number = ::sigtimedwait(&signals_, nullptr, &pause);
-        if (signal_number < 0) continue;
-        if (seen++ > 0) ::_exit(128 + signal_number);
-        server.Shutdown();
-      }
+  explicit SignalWatch(Server& server) {
+    static_assert(std::atomic<int>::is_always_lock_free);
+    struct sigaction action = {};
+    action.sa_handler = NoteSignal;
+    action.sa_flags = SA_RESTART;
+    ::sigaction(SIGINT, &action, nullptr);
+    ::sigaction(SIGTERM, &action, nullptr);
+    thread_ = std::jthread([&server](const std::stop_token& stop) {
+      while (last_signal == 0 && !stop.stop_requested()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      if (last_signal != 0) server.Shutdown();
     });
   }
 
  private:
-  sigset_t signals_;
   std::jthread thread_;
 };
 
@@ -129,12 +131,11 @@ void Serve(const ServeFlags& flags) {
                options.host);
   }
   ::signal(SIGPIPE, SIG_IGN);
-  SignalWatch signals;
   const auto load = [run_overrides](const std::string& directory, const std::string& name) {
     return LoadServedRun(directory, name, run_overrides);
   };
   Server server(options, keys, load);
-  signals.Start(server);
+  const SignalWatch signals(server);
   for (const auto& [name, directory] : runs) {
     server.Add(WithContext("loading the run " + name, [&, &name = name, &directory = directory] {
       return load(directory, name);

@@ -96,9 +96,9 @@ class HttpClient {
 // `elrea serve` on a free port, ended with SIGTERM.
 class ServeProgram {
  public:
-  explicit ServeProgram(const fs::path& run, const std::vector<std::string>& more = {}) {
+  explicit ServeProgram(const fs::path& run, const std::vector<std::string>& more = {}, int threads = 1) {
     std::vector<std::string> command = {
-        ELREA_BINARY_DIR "/elrea", "--threads=1", "serve", "--run", run, "--port", "0"};
+        ELREA_BINARY_DIR "/elrea", "--threads=" + std::to_string(threads), "serve", "--run", run, "--port", "0"};
     command.insert(command.end(), more.begin(), more.end());
     WriteFileAtomically(scratch_ / "stdin", "");
     for (const char* name : {"stdout", "stderr"}) WriteFileAtomically(scratch_ / name, "");

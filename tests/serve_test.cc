@@ -345,8 +345,12 @@ TEST_F(ServeTest, EveryPathIsInTheOpenApiDocument) {
   }
 }
 
-TEST(ServeManners, ShutdownFinishesWhatWasAccepted) {
-  ServeProgram server(ServedTinyRun());
+// With several threads a worker may be the one that gets the signal.
+class ServeShutdown : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Threads, ServeShutdown, testing::Values(1, 3));
+
+TEST_P(ServeShutdown, FinishesWhatWasAccepted) {
+  ServeProgram server(ServedTinyRun(), {}, GetParam());
   HttpClient busy(server.port());
   busy.Send(
       "POST", "/v1/completions",
