@@ -7,7 +7,7 @@
 //   PEFT         16 requests at once, here and at a PEFT + FastAPI server of the same ensemble
 //   overload     ten times as many requests as were answered before, whether others are answered or not
 //   abuse        clients that leave, thousands of silent connections, slow senders
-//   memory       resident memory while 16 clients ask for --minutes
+//   memory       resident memory while ten times the capacity is offered for --minutes
 // --parts chooses. What must hold makes the program end with status 1 where it does not: no request lost or
 // late, no stream with anything but its own content, refusals are 429, nothing left running. Times never do.
 #include <fmt/format.h>
@@ -135,15 +135,18 @@ bool ComparePeft(const Case& c, const ServerProcess& server, const fs::path& run
   return ours.sound();
 }
 
-bool Overload(const Case& c, const ServerProcess& server, const std::vector<Mark>& marks, double capacity,
-              Json& results) {
-  Questions questions = Fresh(c, marks);
+// Ten times as many requests as can be answered, with deadlines.
+Tally LoadTenfold(const Case& c, const ServerProcess& server, Questions questions, double capacity, double seconds) {
   questions.deadline_s = std::min(c.deadline_s, 20.0);
   const double offered = 10 * capacity;
   const auto clients = static_cast<int64_t>(offered * 2) + 10 * c.clients;
-  const Tally tally =
-      Load(server, questions, {.clients = clients, .seconds = c.overload_s, .offered_per_s = offered});
-  Report(fmt::format("overload, {:.1f} requests/s offered", offered), tally);
+  return Load(server, questions, {.clients = clients, .seconds = seconds, .offered_per_s = offered});
+}
+
+bool Overload(const Case& c, const ServerProcess& server, const std::vector<Mark>& marks, double capacity,
+              Json& results) {
+  const Tally tally = LoadTenfold(c, server, Fresh(c, marks), capacity, c.overload_s);
+  Report(fmt::format("overload, {:.1f} requests/s offered", 10 * capacity), tally);
   const double all = static_cast<double>(tally.answered + tally.refused + tally.lost);
   results.push_back(
       Measurement("serve_overload_offered", "requests/s", all / tally.seconds, Peer{"capacity", capacity}));
@@ -183,9 +186,9 @@ bool Abuse(const Case& c, const ServerProcess& server, const std::vector<Mark>& 
   return at_rest && crowd.answer_s >= 0 && slow.answer_s >= 0 && slow.left_open == 0;
 }
 
-// Memory of the first and the last fifth of the samples, without what the caches of prompts and features hold, which
-// fill up first.
-bool Memory(const Case& c, const ServerProcess& server, const std::vector<Mark>& marks, Json& results) {
+// Memory of the first and the last fifth of the samples under ten times the capacity, without what the caches of prompts
+// and features hold, which fill up first.
+bool Memory(const Case& c, const ServerProcess& server, const std::vector<Mark>& marks, double capacity, Json& results) {
   const Questions questions = Fresh(c, marks);
   std::vector<double> samples;
   Tally all;
@@ -195,18 +198,19 @@ bool Memory(const Case& c, const ServerProcess& server, const std::vector<Mark>&
   for (int64_t part = 0; part < parts; ++part) {
     Questions asked = questions;
     asked.first += part * 10'000;
-    all.Add(Load(server, asked, {.clients = c.clients, .seconds = kPart_s}));
+    all.Add(LoadTenfold(c, server, asked, capacity, kPart_s));
     cache_mib = CachesMib(server);
     samples.push_back(server.ResidentMib() - cache_mib);
   }
+  Report("memory", all);
   const auto fifth = static_cast<int64_t>(samples.size() / 5);
   const double first = Median({samples.begin(), samples.begin() + fifth});
   const double last = Median({samples.end() - fifth, samples.end()});
   fmt::print(
       stderr,
-      "memory over {:.1f} min: {} answered; without the caches (at last {:.0f} MiB) {:.0f} MiB in the "
+      "memory over {:.1f} min: without the caches (at last {:.0f} MiB) {:.0f} MiB in the "
       "first fifth, {:.0f} in the last, most {:.0f}\n",
-      all.seconds / 60, all.answered, cache_mib, first, last,
+      all.seconds / 60, cache_mib, first, last,
       *std::max_element(samples.begin(), samples.end()));
   results.push_back(Measurement("serve_memory_last_fifth", "MiB", last, Peer{"first fifth", first}));
   return all.sound();
@@ -254,7 +258,7 @@ int Run(Case c) {
   if (wanted("peft")) sound = ComparePeft(c, server, run, marks, results) && sound;
   if (wanted("overload")) sound = Overload(c, server, marks, capacity, results) && sound;
   if (wanted("abuse")) sound = Abuse(c, server, marks, results) && sound;
-  if (wanted("memory")) sound = Memory(c, server, marks, results) && sound;
+  if (wanted("memory")) sound = Memory(c, server, marks, capacity, results) && sound;
   sound = server.Stop() == 0 && sound;
   WriteMeasurements(c.json_path, results);
   if (!sound) fmt::print(stderr, "the server lost, mixed up or delayed requests, or did not come to rest\n");

@@ -139,6 +139,7 @@ Tally Load(const ServerProcess& server, const Questions& questions, const LoadPl
   const double before = server.Metric("elrea_generated_tokens_total"), from = NowSeconds(),
                cpu_before = server.CpuSeconds();
   while (NowSeconds() < end && next < plan.most) SleepUntil(std::min(end, NowSeconds() + 0.05));
+  if (next >= plan.most) threads.clear();  // all are asked: until they are answered
   const double tokens = server.Metric("elrea_generated_tokens_total") - before;
   tally.tokens_per_s = tokens / (NowSeconds() - from);
   tally.tokens_per_cpu_s = tokens / std::max(0.01, server.CpuSeconds() - cpu_before);

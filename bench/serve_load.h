@@ -44,7 +44,8 @@ struct Tally {
   int64_t refused = 0;                         // 429
   int64_t lost = 0, mixed_up = 0, late = 0;    // what must not be
   double seconds = 0;                          // until the last answer was there
-  double tokens_per_s = 0;                     // of the server, while all clients asked
+  double tokens_per_s = 0;                     // of the server, while all clients asked; of a counted number of
+                                               // questions, until they are answered
   double tokens_per_cpu_s = 0;  // the same by a second of its processors: what others on the machine do
                                 // shows in it least
   bool sound() const { return lost == 0 && mixed_up == 0 && late == 0; }
