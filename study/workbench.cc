@@ -206,36 +206,35 @@ std::vector<int64_t> Workbench::LengthsWith(const FeatureOptions& options) const
 }
 
 const StudyFeatures& Workbench::Features(const FeatureOptions& options) {
-  const std::vector<int64_t> lengths = LengthsWith(options);
-  const FeatureExtractor extractor(*job_.decoder, BaseCheckpoints(), options, lengths);
-  std::vector<std::pair<int64_t, fs::path>> missing;
-  fs::path asked;
-  for (size_t i = 0; i < lengths.size(); ++i) {
-    const fs::path folder = ArtifactFolder(job_, "features",
-                                           {{"features", extractor.fingerprint(i)},
-                                            {"train", InstructionsChecksum(TrainInstructions(job_))},
-                                            {"test", InstructionsChecksum(TestInstructions(job_))}});
-    if (i == 0) asked = folder;
-    if (!fs::exists(folder / "cost.json")) missing.emplace_back(lengths[i], folder);
-  }
-  if (!fs::exists(asked / "cost.json")) ExtractMissing(options, missing);
-  return LoadFeatures(asked);
+  const fs::path train = GradientFeatures(options, "the training rows", TrainInstructions(job_));
+  const fs::path test = GradientFeatures(options, "the held-out prompts", TestInstructions(job_));
+  return LoadFeatures({train, test}, train / "rows", test / "rows");
 }
 
-void Workbench::ExtractMissing(FeatureOptions options, const std::vector<std::pair<int64_t, fs::path>>& folders) {
-  std::vector<int64_t> lengths;
-  std::vector<FeatureTarget> train, test;
-  for (const auto& [length, folder] : folders) {
-    lengths.push_back(length);
-    train.push_back({length, folder / "train"});
-    test.push_back({length, folder / "test"});
+fs::path Workbench::GradientFeatures(FeatureOptions options, const std::string& of,
+                                     const std::vector<std::span<const int32_t>>& instructions) {
+  const std::vector<int64_t> lengths = LengthsWith(options);
+  const FeatureExtractor all(*job_.decoder, BaseCheckpoints(), options, lengths);
+  std::vector<int64_t> missing;
+  std::vector<fs::path> folders;
+  fs::path asked;
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    const fs::path folder = ArtifactFolder(
+        job_, "features", {{"features", all.fingerprint(i)}, {"rows", InstructionsChecksum(instructions)}});
+    if (i == 0) asked = folder;
+    if (fs::exists(folder / "cost.json")) continue;
+    missing.push_back(lengths[i]);
+    folders.push_back(folder);
   }
-  options.projection_dim = lengths[0];
-  FeatureExtractor extractor(*job_.decoder, BaseCheckpoints(), options, lengths);
+  if (fs::exists(asked / "cost.json")) return asked;
+  std::vector<FeatureTarget> targets;
+  for (size_t i = 0; i < missing.size(); ++i) targets.push_back({missing[i], folders[i] / "rows"});
+  options.projection_dim = missing[0];
+  FeatureExtractor extractor(*job_.decoder, BaseCheckpoints(), options, missing);
   const auto begun = chrono::steady_clock::now();
-  WithContext("features of the training rows", [&] { ExtractToStores(extractor, TrainInstructions(job_), train); });
-  WithContext("features of the held-out prompts", [&] { ExtractToStores(extractor, TestInstructions(job_), test); });
-  for (const auto& [length, folder] : folders) WriteCost(folder, begun);
+  WithContext("features of " + of, [&] { ExtractToStores(extractor, instructions, targets); });
+  for (const fs::path& folder : folders) WriteCost(folder, begun);
+  return asked;
 }
 
 const StudyFeatures& Workbench::OtherFeatures(
@@ -246,18 +245,22 @@ const StudyFeatures& Workbench::OtherFeatures(
     make(folder / "train", folder / "test");
     WriteCost(folder, begun);
   }
-  return LoadFeatures(folder);
+  return LoadFeatures({folder}, folder / "train", folder / "test");
 }
 
-const StudyFeatures& Workbench::LoadFeatures(const fs::path& folder) {
-  const std::string name = folder.filename().string();
-  used_.insert(name);
-  if (const auto found = features_.find(name); found != features_.end()) return found->second;
-  seconds_[name] = JsonField<double>(ReadVersionedJson(folder / "cost.json"), "seconds", folder.string());
-  StudyFeatures& made = features_[name];
-  made.train = std::make_unique<FeatureStore>(folder / "train");
-  made.test = std::make_unique<FeatureStore>(folder / "test");
-  return made;
+const StudyFeatures& Workbench::LoadFeatures(const std::vector<fs::path>& folders, const fs::path& train,
+                                             const fs::path& test) {
+  for (const fs::path& folder : folders) {
+    const std::string name = folder.filename().string();
+    used_.insert(name);
+    seconds_[name] = JsonField<double>(ReadVersionedJson(folder / "cost.json"), "seconds", folder.string());
+  }
+  StudyFeatures& features = features_[train.string() + " " + test.string()];
+  if (features.train == nullptr) {
+    features.train = std::make_unique<FeatureStore>(train);
+    features.test = std::make_unique<FeatureStore>(test);
+  }
+  return features;
 }
 
 const Clustering& Workbench::KeepClusters(

@@ -130,9 +130,12 @@ class Workbench {
   Adapter FreshAdapter(int64_t seed) const;
   std::vector<FeatureCheckpoint> BaseCheckpoints();
   std::vector<int64_t> LengthsWith(const FeatureOptions& options) const;
-  void ExtractMissing(FeatureOptions options,
-                      const std::vector<std::pair<int64_t, std::filesystem::path>>& folders);
-  const StudyFeatures& LoadFeatures(const std::filesystem::path& folder);
+  // The artifact of these rows; what is missing of all lengths is made in one pass. `of` names the rows in errors.
+  std::filesystem::path GradientFeatures(FeatureOptions options, const std::string& of,
+                                         const std::vector<std::span<const int32_t>>& instructions);
+  // The stores `train` and `test`, which lie in the artifacts `folders`.
+  const StudyFeatures& LoadFeatures(const std::vector<std::filesystem::path>& folders,
+                                    const std::filesystem::path& train, const std::filesystem::path& test);
 
   struct OtherRank {
     StudyJob job;

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <optional>
 #include <set>
 
@@ -172,6 +173,27 @@ TEST_F(StudyTest, AChangeMakesAgainOnlyWhatDependsOnIt) {
         << folder;
   }
   EXPECT_EQ(made, 6);  // answers, losses and choices under two seeds
+  ASSERT_EQ(Go("study").exit_code, 0);
+}
+
+// Other held-out rows need features of their own; adapters, clusters and the features of the training rows stay.
+TEST_F(StudyTest, OtherHeldOutRowsTrainNothingAgain) {
+  std::vector<std::string> lines = Split(ReadFile(rows_->test()), '\n');
+  lines.resize(lines.size() / 2);
+  WriteFileAtomically(rows_->folder() / "fewer.jsonl", Join(lines, "\n") + "\n");
+  const std::set<std::string> before = Artifacts("study");
+  const ProgramResult fewer =
+      Go("study", {"--set", "data.test_files=" + (rows_->folder() / "fewer.jsonl").string(), "--set",
+                   "study.methods=base,ensemble", "--set", "study.seeds=0", "--set", "study.answer_limit=2"});
+  ASSERT_EQ(fewer.exit_code, 0) << fewer.err;
+  std::map<std::string, int> made;
+  for (const std::string& folder : Artifacts("study")) {
+    if (!before.contains(folder)) ++made[folder.substr(0, folder.find('-'))];
+  }
+  EXPECT_EQ(made["features"], 1);
+  EXPECT_EQ(made["adapter"], 0);
+  EXPECT_EQ(made["clusters"], 0);
+  EXPECT_EQ(made["losses"], 2);
   ASSERT_EQ(Go("study").exit_code, 0);
 }
 
