@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -43,6 +44,13 @@ class WordCache {
   size_t size_ = 0;
 };
 
+// The best way to cut a text up to behind some byte; see unigram_model.h.
+struct UnigramCut {
+  double score;
+  int32_t begin;  // of the last piece; -1: no way ends here
+  int32_t token;
+};
+
 // All that one call of Encode needs to itself.
 struct EncodeScratch {
   // Appends the tokens of `word`: those remembered, or what `append` appends to `tokens`.
@@ -61,7 +69,9 @@ struct EncodeScratch {
 
   WordCache cache;
   BpeMerger merger;
+  std::vector<UnigramCut> cuts;
   std::vector<std::string_view> pieces;
+  std::deque<std::string> rewritten;  // what pieces point into where a step wrote the text anew
   std::vector<AddedTokenMatcher::Part> parts, inner_parts;
 };
 

@@ -18,12 +18,14 @@ size_t JoinClass(char32_t code) { return code < 128 ? code : code == 0x2581 ? 12
 
 }  // namespace
 
-BpeModel::BpeModel(const TokenizerSpec& spec, const BpeRules& rules, const TokenTexts& texts)
+BpeModel::BpeModel(const TokenizerSpec& spec, const BpeRules& rules, const TokenKinds& kinds)
     : spec_(spec), rules_(rules) {
   IndexChars();
-  IndexMerges(texts);
-  if (rules.ignore_merges) IndexWholeWords(texts);
-  if (!rules.byte_level) IndexJoins();
+  IndexMerges(kinds);
+  if (rules.ignore_merges) IndexWholeWords(kinds);
+  words_are_whole_ = rules.byte_level || rules.ignore_merges || !rules.continuing_prefix.empty() ||
+                     !rules.word_suffix.empty();
+  if (!words_are_whole_) IndexJoins();
 }
 
 // The tokens a word starts from before merging.
@@ -45,20 +47,20 @@ void BpeModel::IndexChars() {
   }
 }
 
-void BpeModel::IndexWholeWords(const TokenTexts& texts) {
+void BpeModel::IndexWholeWords(const TokenKinds& kinds) {
   for (int32_t id = 0; id < static_cast<int32_t>(spec_.vocabulary.size()); ++id) {
-    if (!texts.is_added(id)) whole_words_[texts.bytes(id)] = id;
+    const std::string& piece = spec_.vocabulary.piece(id);
+    if (kinds.is_added(id) || piece.empty()) continue;
+    whole_words_[rules_.byte_level ? BytesOfAlphabetPiece(piece).value_or(piece) : piece] = id;
   }
 }
 
-void BpeModel::IndexMerges(const TokenTexts& texts) {
+void BpeModel::IndexMerges(const TokenKinds& kinds) {
   merges_.Reserve(rules_.merges.size());
-  for (size_t rank = 0; rank < rules_.merges.size(); ++rank) {
-    const BpeMergeRule& rule = rules_.merges[rank];
+  for (const BpeMergeRule& rule : rules_.merges) {
     // A control token's text is found before merging, or was asked to be left as text: merging must not make
     // one.
-    if (texts.is_special(rule.merged)) continue;
-    merges_.Add(rule.left, rule.right, {static_cast<uint32_t>(rank), rule.merged});
+    if (!kinds.is_special(rule.merged)) merges_.Add(rule.left, rule.right, {rule.rank, rule.merged});
   }
 }
 
@@ -88,7 +90,7 @@ void BpeModel::IndexJoins() {
 
 // Cuts a SentencePiece text where no merge can reach across; see IndexJoins.
 void BpeModel::Encode(std::string_view piece, EncodeScratch& scratch, std::vector<int32_t>& tokens) const {
-  if (rules_.byte_level) {
+  if (words_are_whole_) {
     EncodeWord(piece, scratch, tokens);
     return;
   }
@@ -112,7 +114,7 @@ void BpeModel::EncodeWord(std::string_view word, EncodeScratch& scratch, std::ve
 
 void BpeModel::MergeWord(std::string_view word, EncodeScratch& scratch, std::vector<int32_t>& tokens) const {
   if (rules_.ignore_merges) {
-    const auto whole = whole_words_.find(word);
+    const auto whole = whole_words_.find(std::string(word));
     if (whole != whole_words_.end()) {
       tokens.push_back(whole->second);
       return;
@@ -139,35 +141,50 @@ void BpeModel::PushBytes(std::string_view word, BpeMerger& merger) const {
   }
 }
 
+// The token of one character of a word; -1 where there is none. `spelled`: how its piece is spelled.
+int32_t BpeModel::CharToken(std::string_view word, size_t pos, size_t num_bytes, std::string& spelled) const {
+  spelled.clear();
+  if (pos > 0) spelled += rules_.continuing_prefix;
+  spelled += word.substr(pos, num_bytes);
+  if (pos + num_bytes == word.size()) spelled += rules_.word_suffix;
+  if (spelled.size() > num_bytes) return spec_.vocabulary.Find(spelled).value_or(-1);
+  const char32_t code = CharAt(word, pos).code;
+  return code < char_tokens_.size() ? char_tokens_[code] : -1;
+}
+
+// In the order of the tokenizers library: bytes that stand for an unknown character come before a pending
+// unknown token.
 void BpeModel::PushChars(std::string_view word, BpeMerger& merger) const {
   uint32_t unknown_bytes = 0;  // of the unknown characters not pushed yet
   const auto push_unknown = [&] {
     if (unknown_bytes > 0) merger.Push(*spec_.unknown, unknown_bytes);
     unknown_bytes = 0;
   };
+  std::string spelled;
   for (size_t pos = 0; pos < word.size();) {
-    const Char c = CharAt(word, pos);
-    const int32_t token = c.code < char_tokens_.size() ? char_tokens_[c.code] : -1;
-    const std::string_view bytes = word.substr(pos, c.num_bytes);
-    pos += c.num_bytes;
+    const uint32_t num_bytes = CharAt(word, pos).num_bytes;
+    const int32_t token = CharToken(word, pos, num_bytes, spelled);
+    pos += num_bytes;
     if (token >= 0) {
       push_unknown();
-      merger.Push(token, c.num_bytes);
-    } else if (std::all_of(bytes.begin(), bytes.end(),
+      merger.Push(token, num_bytes);
+    } else if (std::all_of(spelled.begin(), spelled.end(),
                            [&](char b) { return byte_tokens_[static_cast<unsigned char>(b)] >= 0; })) {
-      push_unknown();
-      PushBytes(bytes, merger);
+      PushBytes(spelled, merger);
     } else if (spec_.unknown) {
       if (!rules_.fuse_unknown) push_unknown();
-      unknown_bytes += c.num_bytes;
+      unknown_bytes += num_bytes;
     }
   }
   push_unknown();
 }
 
 std::string BpeModel::Identity() const {
-  return fmt::format("bpe {} {} {} {} {}\n", rules_.byte_level, rules_.byte_fallback, rules_.ignore_merges,
-                     rules_.fuse_unknown, spec_.unknown.value_or(-1));
+  std::string text = fmt::format("bpe {} {} {} {} {}\n", rules_.byte_level, rules_.byte_fallback,
+                                 rules_.ignore_merges, rules_.fuse_unknown, spec_.unknown.value_or(-1));
+  if (!rules_.continuing_prefix.empty() || !rules_.word_suffix.empty())
+    text += fmt::format("affixes {} {}\n", rules_.continuing_prefix, rules_.word_suffix);
+  return text;
 }
 
 }  // namespace elrea

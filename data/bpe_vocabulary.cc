@@ -34,6 +34,7 @@ std::array<int16_t, kAlphabetEnd> BytesByCode() {
 int HexDigit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
   return -1;
 }
 
@@ -91,6 +92,13 @@ const std::array<std::string, 256>& ByteAlphabet() {
     return spelled;
   }();
   return alphabet;
+}
+
+std::string SpelledInAlphabet(std::string_view bytes) {
+  std::string spelled;
+  spelled.reserve(2 * bytes.size());
+  for (const char byte : bytes) spelled += ByteAlphabet()[static_cast<unsigned char>(byte)];
+  return spelled;
 }
 
 std::optional<std::string> BytesOfAlphabetPiece(std::string_view piece) {

@@ -40,6 +40,8 @@ class Vocabulary {
 // The character that stands for each byte in GPT-2's alphabet: printable Latin-1 for itself, the others from
 // U+0100 on. Source: OpenAI's GPT-2 bytes_to_unicode.
 const std::array<std::string, 256>& ByteAlphabet();
+// `bytes` written in that alphabet.
+std::string SpelledInAlphabet(std::string_view bytes);
 // The bytes a piece of a byte-level vocabulary stands for; nullopt when it has a character outside the
 // alphabet.
 std::optional<std::string> BytesOfAlphabetPiece(std::string_view piece);

@@ -8,6 +8,7 @@
 #include "core/files.h"
 #include "core/text.h"
 #include "data/bpe_model.h"
+#include "data/unigram_model.h"
 #include "data/wordpiece_model.h"
 
 namespace elrea {
@@ -22,33 +23,22 @@ bool IsAscii(std::string_view text) {
   return all < 0x80;
 }
 
-Normalizer TextRulesOf(const PreTokenizer& pre_tokenizer) {
-  using Prepend = PreTokenizer::TextRules::Prepend;
-  const auto& rules = pre_tokenizer.rules();
-  Normalizer made;
-  if (!rules.metaspace.empty()) {
-    made.Add(Normalizer::Step::kReplace, rules.metaspace, " ");
-    if (rules.prepend == Prepend::kAlways) made.Add(Normalizer::Step::kPrependUnlessThere, rules.metaspace);
-    if (rules.prepend == Prepend::kFirst) made.Add(Normalizer::Step::kPrependToFirst, rules.metaspace);
-  }
-  if (rules.add_prefix_space) made.Add(Normalizer::Step::kPrependUnlessThere, " ");
-  return made;
-}
-
 }  // namespace
 
-std::unique_ptr<WordModel> MakeWordModel(const TokenizerSpec& spec, const TokenTexts& texts) {
+std::unique_ptr<WordModel> MakeWordModel(const TokenizerSpec& spec, const TokenKinds& kinds) {
   if (const auto* rules = std::get_if<WordPieceRules>(&spec.model)) {
     return std::make_unique<WordPieceModel>(spec, *rules);
   }
-  return std::make_unique<BpeModel>(spec, std::get<BpeRules>(spec.model), texts);
+  if (const auto* rules = std::get_if<UnigramRules>(&spec.model)) {
+    return std::make_unique<UnigramModel>(spec, *rules);
+  }
+  return std::make_unique<BpeModel>(spec, std::get<BpeRules>(spec.model), kinds);
 }
 
 PipelineTokenizer::PipelineTokenizer(TokenizerSpec spec)
     : spec_(std::move(spec)),
-      texts_(spec_),
-      text_rules_(TextRulesOf(spec_.pre_tokenizer)),
-      model_(MakeWordModel(spec_, texts_)) {
+      kinds_(spec_.added, spec_.vocabulary.size()),
+      model_(MakeWordModel(spec_, kinds_)) {
   vocab_size_ = spec_.vocabulary.size();
   bos_ = spec_.bos;
   eos_ = spec_.eos;
@@ -56,7 +46,6 @@ PipelineTokenizer::PipelineTokenizer(TokenizerSpec spec)
   prefix_ = spec_.prefix;
   suffix_ = spec_.suffix;
   chat_template_ = spec_.chat_template;
-  strips_leading_space_ = spec_.decoder.strips_leading_space;
   MakeMatchers();
   fingerprint_ = ChecksumHex(Identity());
   if (auto* bpe = std::get_if<BpeRules>(&spec_.model)) bpe->merges = {};
@@ -66,9 +55,9 @@ void PipelineTokenizer::MakeMatchers() {
   std::vector<AddedToken> raw, normalized;
   for (const AddedToken& token : spec_.added) {
     if (token.special && !token.content.empty()) special_.emplace_back(token.content, token.id);
-    if (token.normalized && !spec_.normalizer.empty()) {
+    if (token.normalized && !token.spelled_normalized && !spec_.normalizer.empty()) {
       AddedToken after = token;
-      after.content = spec_.normalizer.Apply(token.content, false);
+      after.content = spec_.normalizer.Apply(token.content);
       normalized.push_back(std::move(after));
     } else {
       (token.normalized ? normalized : raw).push_back(token);
@@ -91,8 +80,12 @@ std::string PipelineTokenizer::Identity() const {
                         token.lstrip, token.rstrip, token.single_word);
   }
   if (const auto* bpe = std::get_if<BpeRules>(&spec_.model)) {
-    const auto bytes = std::as_bytes(std::span(bpe->merges));
-    text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    for (size_t i = 0; i < bpe->merges.size(); ++i) {
+      const BpeMergeRule& rule = bpe->merges[i];
+      const int32_t tokens[] = {rule.left, rule.right, rule.merged};
+      text.append(reinterpret_cast<const char*>(tokens), sizeof tokens);
+      if (rule.rank != i) text += fmt::format("{};", rule.rank);
+    }
   }
   return text;
 }
@@ -129,7 +122,7 @@ void PipelineTokenizer::EncodeFragment(std::string_view text, bool at_start, boo
                                        EncodeScratch& scratch, std::vector<int32_t>& tokens) const {
   std::string normalized;
   if (!spec_.normalizer.empty()) {
-    normalized = spec_.normalizer.Apply(text, at_start);
+    normalized = spec_.normalizer.Apply(text);
     text = normalized;
   }
   if (normalized_matcher_.empty()) {
@@ -149,25 +142,43 @@ void PipelineTokenizer::EncodeFragment(std::string_view text, bool at_start, boo
 
 void PipelineTokenizer::EncodeNormalized(std::string_view text, bool at_start, EncodeScratch& scratch,
                                          std::vector<int32_t>& tokens) const {
-  std::string ruled;
-  if (!text_rules_.empty()) {
-    ruled = text_rules_.Apply(text, at_start);
-    text = ruled;
-  }
   scratch.pieces.clear();
-  spec_.pre_tokenizer.Split(text, scratch.pieces);
+  scratch.rewritten.clear();
+  spec_.pre_tokenizer.Split(text, at_start, scratch.pieces, scratch.rewritten);
   for (const std::string_view piece : scratch.pieces) model_->Encode(piece, scratch, tokens);
 }
 
+void PipelineTokenizer::CheckToken(int32_t token) const {
+  if (token >= 0 && token < vocab_size_) return;
+  throw Error(
+      ErrorKind::kInvalidInput,
+      fmt::format("token {} is not in the vocabulary of {} tokens; were these tokens made by another model?",
+                  token, vocab_size_));
+}
+
 std::string PipelineTokenizer::TokenBytes(int32_t token, bool skip_special) const {
-  if (token < 0 || token >= vocab_size_) {
-    throw Error(
-        ErrorKind::kInvalidInput,
-        fmt::format(
-            "token {} is not in the vocabulary of {} tokens; were these tokens made by another model?", token,
-            vocab_size_));
+  CheckToken(token);
+  if (skip_special && kinds_.is_special(token)) return "";
+  const std::string& piece = spec_.vocabulary.piece(token);
+  return kinds_.is_added(token) ? piece : spec_.decoder.PieceBytes(piece);
+}
+
+std::vector<std::string> PipelineTokenizer::Pieces(std::span<const int32_t> tokens, bool skip_special) const {
+  std::vector<std::string> pieces;
+  pieces.reserve(tokens.size());
+  for (const int32_t token : tokens) {
+    CheckToken(token);
+    if (!skip_special || !kinds_.is_special(token)) pieces.push_back(spec_.vocabulary.piece(token));
   }
-  return skip_special && texts_.is_special(token) ? "" : std::string(texts_.bytes(token));
+  return pieces;
+}
+
+std::string PipelineTokenizer::Decode(std::span<const int32_t> tokens, bool skip_special) const {
+  return spec_.decoder.Decode(Pieces(tokens, skip_special), BrokenBytes::kReplace);
+}
+
+std::string PipelineTokenizer::DecodeBytes(std::span<const int32_t> tokens, bool skip_special) const {
+  return spec_.decoder.Decode(Pieces(tokens, skip_special), BrokenBytes::kKeep);
 }
 
 }  // namespace elrea

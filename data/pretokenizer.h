@@ -1,7 +1,9 @@
-// Cuts text into the pieces within which BPE may merge. Chosen by a GGUF's tokenizer.ggml.pre or by the
-// pre_tokenizer section of a tokenizer.json. Const-shareable, move-only.
+// Cuts text into the pieces within which a model looks for tokens. Chosen by a GGUF's tokenizer.ggml.pre or
+// by the pre_tokenizer section of a tokenizer.json. Const-shareable, move-only.
 #pragma once
 
+#include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,11 +14,9 @@
 #include "core/json.h"
 #include "data/pretokenizer_regex.h"
 #include "data/pretokenizer_scanner.h"
+#include "data/pretokenizer_segments.h"
 
 namespace elrea {
-
-// What becomes of the parts that a pattern matches; names as in tokenizer.json.
-enum class SplitBehavior { kIsolated, kRemoved, kMergedWithPrevious, kMergedWithNext, kContiguous };
 
 class PreTokenizer {
  public:
@@ -25,21 +25,19 @@ class PreTokenizer {
 
   // kInvalidInput for a name we do not know, with those we do. Names as llama.cpp writes them.
   static PreTokenizer FromGgufName(const std::string& name, const std::string& origin);
-  // Sequence, Split, Digits, ByteLevel, Metaspace, BertPreTokenizer, Whitespace, WhitespaceSplit,
-  // Punctuation, CharDelimiterSplit. kInvalidInput for another type; kCorrupt for a malformed section.
+  // Every pre-tokeniser of the `tokenizers` library. kInvalidInput for another type; kCorrupt for a malformed
+  // section.
   static PreTokenizer FromJson(const SortedJson& section, const std::string& origin);
 
-  // Appends the pieces of `text`, in order. REQUIRES: valid UTF-8.
-  void Split(std::string_view text, std::vector<std::string_view>& pieces) const;
+  // Appends the pieces of `text`, in order; those of a text that a stage had to write anew point into
+  // `rewritten`. `at_start`: `text` begins where the whole text begins. REQUIRES: valid UTF-8.
+  void Split(std::string_view text, bool at_start, std::vector<std::string_view>& pieces,
+             std::deque<std::string>& rewritten) const;
 
-  // Facts that a tokenizer.json hides in this section but which concern the text before it is cut.
-  struct TextRules {
-    bool byte_level = false;        // the vocabulary is written in the byte alphabet
-    bool add_prefix_space = false;  // ByteLevel: a space before a text that does not begin with one
-    std::string metaspace;          // Metaspace: what stands for a space; empty when there is none
-    enum class Prepend { kNever, kFirst, kAlways } prepend = Prepend::kNever;  // Metaspace's prepend_scheme
-  };
-  const TextRules& rules() const { return rules_; }
+  // Whether the last step spells bytes in GPT-2's alphabet and no other does. If so it is taken away: pieces
+  // are then the bytes themselves, for a model that knows what they are spelled as.
+  bool TakeByteAlphabet();
+
   // Equal for equal behaviour; part of the tokenizer's fingerprint.
   std::string Description() const;
 
@@ -60,7 +58,20 @@ class PreTokenizer {
     bool invert;
     std::vector<PreTokenizerRegex::Match> Find(std::string_view text) const;
   };
-  using Stage = std::variant<ScannerKind, DigitsStage, ClassStage, std::unique_ptr<const PatternStage>>;
+  struct FixedLengthStage {
+    int64_t num_chars;
+  };
+  struct MetaspaceStage {
+    std::string replacement;  // of spaces
+    enum class Prepend { kNever, kFirst, kAlways } prepend;
+  };
+  enum class PlainStage {
+    kScripts,       // cuts where the script changes
+    kPrefixSpace,   // writes a space before a piece that does not begin with one
+    kByteAlphabet,  // spells bytes in GPT-2's alphabet
+  };
+  using Stage = std::variant<ScannerKind, DigitsStage, ClassStage, std::unique_ptr<const PatternStage>,
+                             FixedLengthStage, std::unique_ptr<const MetaspaceStage>, PlainStage>;
 
   void AddJson(const SortedJson& section, const std::string& origin, int depth);
   // Adds the stages of a type that cuts by classes of characters; false for another type.
@@ -68,10 +79,14 @@ class PreTokenizer {
   void AddSplit(const SortedJson& section, const std::string& origin);
   void AddByteLevel(const SortedJson& section, const std::string& origin);
   void AddMetaspace(const SortedJson& section, const std::string& origin);
+  static bool Is(const Stage& stage, PlainStage plain);
+  static std::string Describe(const Stage& stage);
   static void RunStage(const Stage& stage, std::string_view text, std::vector<std::string_view>& pieces);
+  // The text that a stage puts in the place of `text`; nullopt where it stays. `first`: nothing is before it.
+  static std::optional<std::string> Rewrite(const Stage& stage, std::string_view text, bool first);
 
   std::vector<Stage> stages_;
-  TextRules rules_;
+  bool bytes_ = false;  // pieces are bytes that the vocabulary spells in GPT-2's alphabet
 };
 
 }  // namespace elrea

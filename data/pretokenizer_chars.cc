@@ -29,4 +29,9 @@ const uint8_t* TextClassTable() {
   return table.data();
 }
 
+const uint8_t* ScriptTable() {
+  static const std::vector<uint8_t> table = Expand(ScriptRanges());
+  return table.data();
+}
+
 }  // namespace elrea

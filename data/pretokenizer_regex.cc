@@ -7,6 +7,7 @@
 #include <pcre2.h>
 
 #include "core/error.h"
+#include "data/unicode_additions.h"
 
 namespace elrea {
 namespace {
@@ -16,6 +17,9 @@ constexpr std::string_view kSpaces =
 constexpr std::string_view kNotSpaces =
     R"(\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027})"
     R"(\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff})";
+
+constexpr std::string_view kHexDigits = "0-9A-Fa-f";
+constexpr std::string_view kNotHexDigits = R"(\x{0}-/:-@G-`g-\x{10ffff})";
 
 std::string ErrorText(int code) {
   unsigned char text[256];
@@ -32,7 +36,7 @@ struct PreTokenizerRegex::Code {
 
 PreTokenizerRegex::PreTokenizerRegex(const std::string& pattern, const std::string& origin)
     : code_(std::make_unique<Code>()) {
-  const std::string translated = TranslateWhiteSpace(pattern);
+  const std::string translated = WithContext(origin, [&] { return TranslateExpression(pattern); });
   int fault = 0;
   PCRE2_SIZE offset = 0;
   code_->pattern = pattern;
@@ -40,8 +44,8 @@ PreTokenizerRegex::PreTokenizerRegex(const std::string& pattern, const std::stri
                                       PCRE2_UTF | PCRE2_UCP, &fault, &offset, nullptr));
   if (!code_->compiled) {
     throw Error(ErrorKind::kInvalidInput,
-                fmt::format("{}: the pre-tokenizer's expression \"{}\" is not understood: {} (at byte {})",
-                            origin, pattern, ErrorText(fault), offset));
+                fmt::format("{}: the expression \"{}\" is not understood: {} (at byte {})", origin, pattern,
+                            ErrorText(fault), offset));
   }
   pcre2_jit_compile(code_->compiled.get(),
                     PCRE2_JIT_COMPLETE);  // where JIT is missing, matching is only slower
@@ -65,11 +69,10 @@ std::vector<PreTokenizerRegex::Match> PreTokenizerRegex::FindAll(std::string_vie
     }
     if (rc == PCRE2_ERROR_NOMATCH) break;
     if (rc < 0) {
-      throw Error(
-          ErrorKind::kInvalidInput,
-          fmt::format("the pre-tokenizer's expression \"{}\" gave up on a text of {} bytes: {}; split the "
-                      "text into shorter rows",
-                      code_->pattern, text.size(), ErrorText(rc)));
+      throw Error(ErrorKind::kInvalidInput,
+                  fmt::format("the expression \"{}\" gave up on a text of {} bytes: {}; split the "
+                              "text into shorter rows",
+                              code_->pattern, text.size(), ErrorText(rc)));
     }
     const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(data.get());
     matches.push_back({bounds[0], bounds[1]});
@@ -78,30 +81,133 @@ std::vector<PreTokenizerRegex::Match> PreTokenizerRegex::FindAll(std::string_vie
   return matches;
 }
 
-std::string TranslateWhiteSpace(std::string_view pattern) {
-  std::string translated;
-  bool in_class = false;
-  for (size_t i = 0; i < pattern.size(); ++i) {
-    const char c = pattern[i];
-    if (c == '\\' && i + 1 < pattern.size()) {
-      const char escaped = pattern[++i];
-      if (escaped != 's' && escaped != 'S') {
-        translated += {c, escaped};
-      } else if (in_class) {
-        translated += escaped == 's' ? kSpaces : kNotSpaces;
-      } else {
-        translated += fmt::format("[{}{}]", escaped == 's' ? "" : "^", kSpaces);
-      }
-      continue;
-    }
-    if (c == '[' && !in_class) {
-      in_class = true;
-    } else if (c == ']') {
-      in_class = false;
-    }
-    translated += c;
+std::string PreTokenizerRegex::ReplaceAll(std::string_view text, std::string_view to) const {
+  std::string replaced;
+  size_t pos = 0;
+  for (const Match& match : FindAll(text)) {
+    replaced.append(text, pos, match.begin - pos).append(to);
+    pos = match.end;
   }
-  return translated;
+  return replaced.append(text.substr(pos));
 }
+
+namespace {
+
+// Reads a pattern from left to right, one construct at a time.
+class Translator {
+ public:
+  explicit Translator(std::string_view pattern) : pattern_(pattern) {}
+
+  std::string Run() {
+    while (pos_ < pattern_.size()) {
+      if (pattern_[pos_] == '\\' && pos_ + 1 < pattern_.size()) {
+        Escape();
+      } else if (depth_ == 0) {
+        Outside();
+      } else {
+        Inside();
+      }
+    }
+    return std::move(made_);
+  }
+
+ private:
+  void Copy(size_t count) {
+    made_ += pattern_.substr(pos_, count);
+    pos_ += count;
+  }
+
+  // \s and the like.
+  void Escape() {
+    const char escaped = pattern_[pos_ + 1];
+    const bool upper = escaped == 'S' || escaped == 'H';
+    if (escaped == 's' || escaped == 'S') {
+      Members(upper ? kNotSpaces : kSpaces, kSpaces, upper);
+    } else if (escaped == 'p' || escaped == 'P' || escaped == 'w' || escaped == 'd') {
+      Property();
+      return;
+    } else if (escaped == 'u' && pattern_.size() >= pos_ + 6) {
+      made_ += fmt::format("\\x{{{}}}", pattern_.substr(pos_ + 2, 4));
+      pos_ += 6;
+      return;
+    } else if (escaped == 'h' || escaped == 'H') {
+      Members(upper ? kNotHexDigits : kHexDigits, kHexDigits, upper);
+    } else {
+      Copy(2);
+      return;
+    }
+    pos_ += 2;
+  }
+
+  // \p{L} and the like, with the characters of newer Unicode versions.
+  void Property() {
+    const std::string_view rest = pattern_.substr(pos_);
+    const bool braced = rest.size() > 2 && rest[2] == '{';
+    const size_t length = rest[1] == 'w' || rest[1] == 'd' ? 2 : braced ? rest.find('}') + 1 : 3;
+    const std::string_view escape = rest.substr(0, length == 0 ? rest.size() : length);
+    const std::string_view name = length == 2 ? escape.substr(1)
+                                  : braced    ? escape.substr(3, length - 4)
+                                              : escape.substr(2);
+    std::string_view members;
+    for (const PropertyAddition& addition : PropertyAdditions()) {
+      if (addition.name == name) members = addition.members;
+    }
+    if (rest[1] == 'P') {  // inside a class there is no way to take members away
+      made_ +=
+          depth_ > 0 || members.empty() ? std::string(escape) : fmt::format("[^\\p{{{}}}{}]", name, members);
+    } else {
+      const std::string all = std::string(escape) + std::string(members);
+      made_ += depth_ > 0 || members.empty() ? all : "[" + all + "]";
+    }
+    pos_ += escape.size();
+  }
+
+  void Members(std::string_view in_class, std::string_view alone, bool negated) {
+    made_ += depth_ > 0 ? std::string(in_class) : fmt::format("[{}{}]", negated ? "^" : "", alone);
+  }
+
+  void Outside() {
+    if (pattern_[pos_] == '[') {
+      depth_ = 1;
+      Copy(1);
+      if (pos_ < pattern_.size() && pattern_[pos_] == '^') Copy(1);
+      if (pos_ < pattern_.size() && pattern_[pos_] == ']') Copy(1);  // the first is a member
+      return;
+    }
+    Copy(1);
+  }
+
+  void Inside() {
+    const std::string_view rest = pattern_.substr(pos_);
+    if (rest.starts_with("&&")) Refuse("an intersection of classes");
+    if (rest.starts_with("[:") && rest.find(":]") != std::string_view::npos) {
+      Copy(rest.find(":]") + 2);
+    } else if (rest.starts_with("[^")) {
+      Refuse("a negated class inside a class");
+    } else if (rest[0] == '[') {
+      ++depth_;
+      ++pos_;
+    } else if (rest[0] == ']' && --depth_ > 0) {
+      ++pos_;
+    } else {
+      Copy(1);
+    }
+  }
+
+  [[noreturn]] void Refuse(const char* construct) {
+    throw Error(ErrorKind::kInvalidInput,
+                fmt::format("the expression \"{}\" has {} at byte {}, which is not supported", pattern_,
+                            construct, pos_));
+  }
+
+  std::string_view pattern_;
+  std::string made_;
+  size_t pos_ = 0;
+  int depth_ = 0;  // of classes
+};
+
+}  // namespace
+
+std::string TranslateExpression(std::string_view pattern) { return Translator(pattern).Run(); }
 
 }  // namespace elrea

@@ -1,6 +1,6 @@
 // A regular expression of a tokenizer.json that has no scanner of its own, run by PCRE2 (JIT). Expressions
-// there are written for Oniguruma; the only difference that matters is what \s means, and that is translated.
-// Const-shareable.
+// there are written for Oniguruma; where that means something else by the same signs, they are translated, or
+// refused. Const-shareable.
 #pragma once
 
 #include <memory>
@@ -25,13 +25,18 @@ class PreTokenizerRegex {
   // Non-overlapping non-empty matches from left to right. REQUIRES: valid UTF-8.
   // kInvalidInput when the expression needs more steps on this text than PCRE2 allows.
   std::vector<Match> FindAll(std::string_view text) const;
+  // `text` with `to`, literally, in the place of every such match.
+  std::string ReplaceAll(std::string_view text, std::string_view to) const;
 
  private:
   struct Code;
   std::unique_ptr<Code> code_;
 };
 
-// Replaces \s and \S by the white space of Unicode, which Oniguruma means; PCRE2 adds U+180E.
-std::string TranslateWhiteSpace(std::string_view pattern);
+// An expression of Oniguruma's as PCRE2 reads it: \s and \S become the white space of Unicode, to which PCRE2
+// adds U+180E; \h and \H hexadecimal digits; \u00E9 a character; properties take in the characters of newer
+// Unicode versions; a class inside a class its members. kInvalidInput for a negated class inside a class and
+// for an intersection of classes.
+std::string TranslateExpression(std::string_view pattern);
 
 }  // namespace elrea

@@ -17,7 +17,8 @@ using Pieces = std::vector<std::string>;
 
 Pieces Cut(const PreTokenizer& pre_tokenizer, const std::string& text) {
   std::vector<std::string_view> views;
-  pre_tokenizer.Split(text, views);
+  std::deque<std::string> rewritten;
+  pre_tokenizer.Split(text, true, views, rewritten);
   return Pieces(views.begin(), views.end());
 }
 
@@ -87,8 +88,9 @@ TEST(PreTokenizer, SmolLmLeavesSpacesBeforeDigitsAlone) {
 }
 
 TEST(PreTokenizer, DigitsThenByteLevelIsOneScanner) {
-  const auto made = FromText(R"({"type": "Sequence", "pretokenizers": [
+  auto made = FromText(R"({"type": "Sequence", "pretokenizers": [
       {"type": "Digits", "individual_digits": true}, {"type": "ByteLevel", "add_prefix_space": false}]})");
+  EXPECT_TRUE(made.TakeByteAlphabet());
   EXPECT_EQ(made.Description(), PreTokenizer::FromGgufName("smollm", "test").Description());
 }
 
@@ -118,7 +120,7 @@ TEST(PreTokenizer, GgufNamesWeDoNotKnowAreListed) {
   }
 }
 
-TEST(TranslateWhiteSpace, InsideAndOutsideClasses) {
+TEST(TranslateExpression, WhiteSpaceInsideAndOutsideClasses) {
   const PreTokenizerRegex spaces("[\\sx]+|\\S\\[\\s", "test");
   const auto matches = spaces.FindAll(" x\u180e \u3000a[\tb");
   ASSERT_EQ(matches.size(), 3u);
@@ -128,6 +130,28 @@ TEST(TranslateWhiteSpace, InsideAndOutsideClasses) {
   EXPECT_EQ(matches[2].end, 12u);
   const PreTokenizerRegex anything("[\\s\\S]", "test");
   EXPECT_EQ(anything.FindAll("a \u180e\U0010ffff").size(), 4u);
+}
+
+TEST(TranslateExpression, WhatOnigurumaMeansOtherwise) {
+  EXPECT_EQ(TranslateExpression("[a[bc]d]e"), "[abcd]e");
+  EXPECT_EQ(TranslateExpression("[^(x|[.,])]+"), "[^(x|.,)]+");
+  EXPECT_EQ(TranslateExpression("[]a]b]"), "[]a]b]");
+  EXPECT_EQ(TranslateExpression("[[:alpha:]x]\\[y]"), "[[:alpha:]x]\\[y]");
+  EXPECT_EQ(TranslateExpression("[\\u200B\\uFEFF]\\u00ad"), "[\\x{200B}\\x{FEFF}]\\x{00ad}");
+  EXPECT_EQ(TranslateExpression("\\p{Lt}+\\p{Foo}"), "\\p{Lt}+\\p{Foo}");
+  const PreTokenizerRegex letters("\\p{L}+|[^\\s\\p{L}]", "test");
+  EXPECT_EQ(letters.FindAll("\U00011bc0a\u1c89").size(), 1u);  // letters of Unicode 16
+  EXPECT_EQ(PreTokenizerRegex("\\P{L}", "test").FindAll("\U00011bc0.").size(), 1u);
+  EXPECT_EQ(TranslateExpression("\\h[\\h_]"), "[0-9A-Fa-f][0-9A-Fa-f_]");
+  for (const char* refused : {"[a-z&&[aeiou]]", "[a[^b]]"}) {
+    try {
+      PreTokenizerRegex(refused, "x.json");
+      FAIL() << refused;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kInvalidInput);
+      EXPECT_NE(std::string(error.what()).find("x.json"), std::string::npos) << error.what();
+    }
+  }
 }
 
 TEST(CharClasses, KnowLettersNumbersAndSpaces) {

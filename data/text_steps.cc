@@ -7,6 +7,7 @@
 
 #include "data/pretokenizer_chars.h"
 #include "data/text_classes.h"
+#include "data/unicode_additions.h"
 
 namespace elrea {
 namespace {
@@ -51,9 +52,31 @@ constexpr CodeRange kNmtSpaces[] = {{0x9, 0x9},       {0xA, 0xA},       {0xC, 0x
                                     {0x1680, 0x1680}, {0x200B, 0x200F}, {0x2028, 0x2029},
                                     {0x2581, 0x2581}, {0xFEFF, 0xFEFF}, {0xFFFD, 0xFFFD}};
 
+// The lower case of a character of a newer Unicode; 0 for others.
+char32_t AddedLower(char32_t code) {
+  const auto additions = LowerAdditions();
+  const auto found =
+      std::lower_bound(additions.begin(), additions.end(), code,
+                       [](const LowerAddition& addition, char32_t wanted) { return addition.code < wanted; });
+  return found != additions.end() && found->code == code ? found->lower : 0;
+}
+
 bool IsSpace(char32_t code) { return (CharClassTable()[code] & kSpaceChar) != 0; }
 
 }  // namespace
+
+std::string ReplaceAll(std::string_view text, std::string_view from, std::string_view to) {
+  std::string replaced;
+  if (from.empty()) return std::string(text);
+  replaced.reserve(text.size() + text.size() / 2);
+  for (;;) {
+    const size_t found = text.find(from);
+    replaced += text.substr(0, found);
+    if (found == std::string_view::npos) return replaced;
+    replaced += to;
+    text.remove_prefix(found + from.size());
+  }
+}
 
 std::string CleanText(std::string_view text) {
   return MapChars(text, [](char32_t code, std::string_view bytes, std::string& cleaned) {
@@ -83,6 +106,8 @@ std::string LowerCase(std::string_view text) {
       lower += static_cast<char>(code >= 'A' && code <= 'Z' ? code + 32 : code);
     } else if (code == 0x130) {  // the one character whose lower case is two
       lower += "i\xCC\x87";
+    } else if (const char32_t added = AddedLower(code)) {
+      AppendCode(added, lower);
     } else {
       AppendCode(static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(code))), lower);
     }

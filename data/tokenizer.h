@@ -1,6 +1,5 @@
-// Text <-> token ids of a model's own vocabulary: byte-level BPE (GPT-2, Llama 3, Qwen 2, SmolLM
-// pre-tokenisers) and SentencePiece-style BPE, from GGUF metadata or a Hugging Face tokenizer.json, and
-// WordPiece (BERT) from the latter.
+// Text <-> token ids of a model's own vocabulary: BPE, unigram and WordPiece from a Hugging Face
+// tokenizer.json, BPE and unigram from SentencePiece's tokenizer.model and from GGUF metadata.
 // Const-shareable.
 #pragma once
 
@@ -21,17 +20,23 @@ enum class SpecialTokens { kParse, kAsText };  // is "<|im_end|>" in the text on
 
 class Tokenizer {
  public:
-  // `model`: a .gguf file, a directory with tokenizer.json (and tokenizer_config.json, chat_template.jinja
-  // where there are such), or a tokenizer.json. kNotFound, kCorrupt, kInvalidInput (unsupported kind).
+  // `model`: a .gguf file, a directory with tokenizer.json or else tokenizer.model or spiece.model (and
+  // tokenizer_config.json, chat_template.jinja where there are such), or one of these files. kNotFound,
+  // kCorrupt, kInvalidInput (unsupported kind).
   static std::unique_ptr<Tokenizer> Load(const std::filesystem::path& model);
   virtual ~Tokenizer() = default;
 
   // No BOS is added. Invalid UTF-8 is treated as U+FFFD per maximal invalid sequence.
   virtual std::vector<int32_t> Encode(std::string_view text, SpecialTokens special) const = 0;
-  // The bytes a token stands for; special tokens give their text, or nothing with `skip_special`.
+  // The bytes a token stands for amid others; special tokens give their text, or nothing with `skip_special`.
+  // For one token's sake, such as a table of them: texts are made by Decode, whose first and last tokens may
+  // give less.
   virtual std::string TokenBytes(int32_t token, bool skip_special) const = 0;
-  // Ids out of range throw kInvalidInput. The bytes may be invalid UTF-8 when a character is cut.
-  std::string Decode(std::span<const int32_t> tokens, bool skip_special) const;
+  // Text of tokens as the reference libraries give it: always UTF-8, with U+FFFD for what is not. Ids out of
+  // range throw kInvalidInput.
+  virtual std::string Decode(std::span<const int32_t> tokens, bool skip_special) const;
+  // The same with the bytes of a character that is cut as they are.
+  virtual std::string DecodeBytes(std::span<const int32_t> tokens, bool skip_special) const;
 
   int64_t vocab_size() const { return vocab_size_; }
   std::optional<int32_t> bos() const { return bos_; }
@@ -47,33 +52,30 @@ class Tokenizer {
   // Hash of vocabulary, merges, special tokens and kind: equal hash means equal encodings.
   const std::string& fingerprint() const { return fingerprint_; }
 
-  // Whether the first token's leading space is not part of the text (SentencePiece's dummy prefix, the space
-  // before a WordPiece word).
-  bool strips_leading_space() const { return strips_leading_space_; }
-
  protected:
   int64_t vocab_size_ = 0;
   std::optional<int32_t> bos_, eos_;
   bool add_bos_ = false;
-  bool strips_leading_space_ = false;  // encoding put a space before the text; decoding takes it away
   std::vector<int32_t> prefix_, suffix_;
   std::vector<std::pair<std::string, int32_t>> special_;
   std::string chat_template_, fingerprint_;
 };
 
 // Turns a token stream into text pieces that never end inside a UTF-8 character. Special tokens give nothing.
-// The pieces together are Decode(tokens, true) with U+FFFD for what is not UTF-8. The tokenizer must outlive
-// it. Single-thread.
+// The pieces together are Decode(tokens, true), but for a run of byte tokens that is not UTF-8, of which
+// Decode may replace more. The tokenizer must outlive it. Single-thread.
 class StreamDecoder {
  public:
   explicit StreamDecoder(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
   std::string Push(int32_t token);  // text that became complete; may be empty
-  std::string Flush();              // what is left, an incomplete character as U+FFFD
+  std::string Flush();              // what is left, an incomplete character as U+FFFD; a new text may follow
 
  private:
+  // What a token adds depends on its neighbours: the first loses its space, say. So the last tokens are
+  // decoded together, and what is new is handed out.
   const Tokenizer& tokenizer_;
-  std::string pending_;
-  bool at_start_ = true;
+  std::vector<int32_t> window_;
+  size_t done_ = 0;  // bytes of the window's text that were handed out
 };
 
 }  // namespace elrea

@@ -32,6 +32,17 @@ bool TouchesWord(std::string_view text, size_t begin, size_t end) {
 
 }  // namespace
 
+AddedToken ReadAddedToken(const SortedJson& entry, const std::string& origin) {
+  AddedToken token;
+  token.content = JsonField<std::string>(entry, "content", origin);
+  token.special = JsonFieldOr<bool>(entry, "special", false, origin);
+  token.normalized = JsonFieldOr<bool>(entry, "normalized", !token.special, origin);
+  token.lstrip = JsonFieldOr<bool>(entry, "lstrip", false, origin);
+  token.rstrip = JsonFieldOr<bool>(entry, "rstrip", false, origin);
+  token.single_word = JsonFieldOr<bool>(entry, "single_word", false, origin);
+  return token;
+}
+
 AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens) {
   std::erase_if(tokens, [](const AddedToken& token) { return token.content.empty(); });
   std::stable_sort(tokens.begin(), tokens.end(),

@@ -8,17 +8,23 @@
 #include <string_view>
 #include <vector>
 
+#include "core/json.h"
+
 namespace elrea {
 
 struct AddedToken {
   std::string content;
   int32_t id = 0;
-  bool special = true;       // a control token; kAsText leaves it in the text
-  bool normalized = false;   // looked for after the text has been normalised
-  bool lstrip = false;       // takes the white space before it along
-  bool rstrip = false;       // ... and behind it
-  bool single_word = false;  // only where no word character touches it
+  bool special = true;      // a control token; kAsText leaves it in the text
+  bool normalized = false;  // looked for after the text has been normalised, by its content once normalised
+  bool spelled_normalized = false;  // ... by its content as it is
+  bool lstrip = false;              // takes the white space before it along
+  bool rstrip = false;              // ... and behind it
+  bool single_word = false;         // only where no word character touches it
 };
+
+// One as tokenizer.json and tokenizer_config.json write it, but for its id. kCorrupt naming `origin`.
+AddedToken ReadAddedToken(const SortedJson& entry, const std::string& origin);
 
 class AddedTokenMatcher {
  public:
@@ -38,8 +44,10 @@ class AddedTokenMatcher {
   bool empty() const { return tokens_.empty(); }
   const std::vector<AddedToken>& tokens() const { return tokens_; }  // sorted by content
 
- private:
+  // The longest token that `text` begins with; nullptr where there is none.
   const AddedToken* LongestAt(std::string_view text) const;
+
+ private:
   std::vector<AddedToken> tokens_;
   bool starts_token_[256] = {};  // by first byte
 };

@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/text.h"
 #include "data/pretokenizer_chars.h"
+#include "data/tokenizer_sentencepiece.h"
 
 namespace elrea {
 namespace {
@@ -111,7 +112,7 @@ std::vector<BpeMergeRule> ReadMerges(const GgufFile& file, const Vocabulary& voc
       ThrowCorrupt(file, fmt::format("tokenizer.ggml.merges[{}] \"{}\" has a part that is not a token",
                                      merges.size(), ReplaceInvalidUtf8(line)));
     }
-    merges.push_back({*left_id, *right_id, *merged_id});
+    merges.push_back({*left_id, *right_id, *merged_id, static_cast<uint32_t>(merges.size())});
   }
   return merges;
 }
@@ -133,6 +134,7 @@ void FillByteLevel(const GgufFile& file, TokenizerSpec& spec) {
   auto& bpe = spec.model.emplace<BpeRules>();
   const std::string pre = file.GetString("tokenizer.ggml.pre");
   bpe.byte_level = true;
+  spec.decoder.Add(TokenDecoder::ByteLevel{});
   spec.pre_tokenizer = PreTokenizer::FromGgufName(pre, file.path().string());
   bpe.merges = ReadMerges(file, spec.vocabulary);
   const bool llama3 = pre == "llama-bpe" || pre == "llama3" || pre == "llama-v3";
@@ -148,10 +150,12 @@ void FillSentencePiece(const GgufFile& file, TokenizerSpec& spec) {
   bpe.fuse_unknown = true;
   spec.unknown = TokenId(file, "tokenizer.ggml.unknown_token_id", vocab_size);
   spec.add_bos = BoolOr(file, "tokenizer.ggml.add_bos_token", true);
-  if (BoolOr(file, "tokenizer.ggml.add_space_prefix", !IsGemma(file))) {
-    spec.normalizer.Add(Normalizer::Step::kPrepend, std::string(kLowLine));
-    spec.decoder.strips_leading_space = true;
-  }
+  const bool space_prefix = BoolOr(file, "tokenizer.ggml.add_space_prefix", !IsGemma(file));
+  if (space_prefix) spec.normalizer.Add(Normalizer::Step::kPrepend, std::string(kLowLine));
+  spec.decoder.Add(TokenDecoder::Replace{std::string(kLowLine), " ", nullptr});
+  spec.decoder.Add(TokenDecoder::ByteFallback{});
+  spec.decoder.Add(TokenDecoder::Fuse{});
+  if (space_prefix) spec.decoder.Add(TokenDecoder::Strip{" ", 1, 0});
   spec.normalizer.Add(Normalizer::Step::kReplace, std::string(kLowLine), " ");
   if (file.Contains("tokenizer.ggml.merges")) {
     bpe.merges = ReadMerges(file, spec.vocabulary);
@@ -165,28 +169,56 @@ void FillSentencePiece(const GgufFile& file, TokenizerSpec& spec) {
   bpe.merges = DeriveMerges(spec.vocabulary, scores);
 }
 
+// SentencePiece's unigram models, which llama.cpp calls by the family that brought them.
+TokenizerSpec ReadUnigram(const GgufFile& file, const std::vector<std::string>& pieces,
+                          const std::vector<int64_t>& types) {
+  SentencePieceModel model;
+  model.origin = file.path().string();
+  const std::vector<double> scores = ReadScores(file, pieces.size());
+  int64_t bytes = 0;
+  for (size_t id = 0; id < pieces.size(); ++id) {
+    if (types[id] < kNormal || types[id] > kByte)
+      ThrowCorrupt(file, fmt::format("tokenizer.ggml.token_type[{}] is {}", id, types[id]));
+    model.pieces.push_back({pieces[id], static_cast<float>(scores[id]), types[id]});
+    bytes += types[id] == kByte;
+  }
+  model.byte_fallback = bytes == 256;
+  model.rules.add_dummy_prefix = BoolOr(file, "tokenizer.ggml.add_space_prefix", true);
+  model.rules.remove_extra_whitespaces = BoolOr(file, "tokenizer.ggml.remove_extra_whitespaces", false);
+  if (const std::string key = "tokenizer.ggml.precompiled_charsmap"; file.Contains(key)) {
+    for (const int64_t byte : file.GetInts(key)) model.charsmap += static_cast<char>(byte);
+  }
+  TokenizerSpec spec = MakeSentencePieceSpec(model);
+  spec.add_bos = BoolOr(file, "tokenizer.ggml.add_bos_token", false);
+  return spec;
+}
+
 }  // namespace
 
 TokenizerSpec ReadGgufTokenizer(const GgufFile& file) {
   const std::string model = file.GetString("tokenizer.ggml.model");
-  if (model != "gpt2" && model != "llama") {
+  if (model != "gpt2" && model != "llama" && model != "t5") {
     throw Error(
         ErrorKind::kInvalidInput,
-        fmt::format("{}: unsupported tokenizer.ggml.model = \"{}\"; supported are \"gpt2\" (byte-level BPE) "
-                    "and \"llama\" (SentencePiece BPE)",
+        fmt::format("{}: unsupported tokenizer.ggml.model = \"{}\"; supported are \"gpt2\" (byte-level BPE), "
+                    "\"llama\" (SentencePiece BPE) and \"t5\" (SentencePiece unigram)",
                     file.path().string(), model));
   }
   std::vector<std::string> pieces = ReadPieces(file);
   std::vector<int64_t> types = ReadTypes(file, pieces.size());
   if (model == "llama" && IsGemma(file)) RespellSpaceRuns(pieces, types);
   TokenizerSpec spec;
-  spec.added = AddedTokens(pieces, types);
+  if (model == "t5") {
+    spec = ReadUnigram(file, pieces, types);
+  } else {
+    spec.added = AddedTokens(pieces, types);
+  }
   spec.bos = TokenId(file, "tokenizer.ggml.bos_token_id", pieces.size());
   spec.eos = TokenId(file, "tokenizer.ggml.eos_token_id", pieces.size());
-  spec.vocabulary = Vocabulary(std::move(pieces));
+  if (model != "t5") spec.vocabulary = Vocabulary(std::move(pieces));
   if (model == "gpt2") {
     FillByteLevel(file, spec);
-  } else {
+  } else if (model == "llama") {
     FillSentencePiece(file, spec);
   }
   if (file.Contains("tokenizer.chat_template"))
@@ -209,7 +241,10 @@ std::vector<BpeMergeRule> DeriveMerges(const Vocabulary& vocabulary, const std::
     std::stable_sort(equal.begin(), equal.end(), [](const Ranked& a, const Ranked& b) {
       return std::pair(-a.left_chars, -a.right_chars) < std::pair(-b.left_chars, -b.right_chars);
     });
-    for (const Ranked& ranked : equal) merges.push_back(ranked.rule);
+    for (Ranked& ranked : equal) {
+      ranked.rule.rank = static_cast<uint32_t>(merges.size());
+      merges.push_back(ranked.rule);
+    }
     equal.clear();
   };
   for (size_t i = 0; i < by_score.size(); ++i) {
@@ -222,7 +257,7 @@ std::vector<BpeMergeRule> DeriveMerges(const Vocabulary& vocabulary, const std::
     for (size_t cut = piece.empty() ? 0 : CharAt(piece, 0).num_bytes; cut < piece.size(); ++left_chars) {
       const auto left = vocabulary.Find(piece.substr(0, cut));
       const auto right = left ? vocabulary.Find(piece.substr(cut)) : std::nullopt;
-      if (right) equal.push_back({{*left, *right, merged}, left_chars, num_chars - left_chars});
+      if (right) equal.push_back({{*left, *right, merged, 0}, left_chars, num_chars - left_chars});
       cut += CharAt(piece, cut).num_bytes;
     }
   }

@@ -7,7 +7,8 @@
 namespace elrea {
 
 // kCorrupt for missing or ill-matched fields and ids out of range, kInvalidInput for kinds of tokenizer other
-// than byte-level and SentencePiece BPE or an unknown pre-tokeniser. Messages name the file and the key.
+// than byte-level BPE and SentencePiece's BPE and unigram, or an unknown pre-tokeniser. Messages name the
+// file and the key.
 TokenizerSpec ReadGgufTokenizer(const GgufFile& file);
 
 // The merges that a vocabulary of scored pieces implies: every way to put a piece together from two others,

@@ -36,7 +36,19 @@ TEST(TokenizerGguf, ScoredPiecesEqualSentencePiece) {
     }
   }
   EXPECT_TRUE(tokenizer->add_bos());
-  EXPECT_TRUE(tokenizer->strips_leading_space());
+}
+
+// The unigram model of tokenizer_tiny_unigram.model, with its charsmap.
+TEST(TokenizerGguf, UnigramPiecesEqualSentencePiece) {
+  const auto tokenizer = Tokenizer::Load(GoldenPath("tokenizer_tiny_t5.gguf"));
+  const SortedJson golden = ReadSortedJsonFile(GoldenPath("tokenizer_tiny_model.json"))["unigram"];
+  for (const SortedJson& golden_case : golden["cases"]) {
+    const auto text = golden_case["text"].get<std::string>();
+    EXPECT_EQ(tokenizer->Encode(text, SpecialTokens::kAsText), golden_case["ids"].get<std::vector<int32_t>>())
+        << text;
+  }
+  EXPECT_FALSE(tokenizer->add_bos());
+  EXPECT_EQ(tokenizer->eos(), 2);
 }
 
 TEST(DeriveMerges, BestScoreFirstThenLongerLeftPart) {
@@ -84,7 +96,8 @@ TEST_P(GgufDamage, TruncatedOrFlippedFilesLoadOrThrowError) {
   EXPECT_GT(refused, 10);
 }
 INSTANTIATE_TEST_SUITE_P(Files, GgufDamage,
-                         testing::Values("tokenizer_tiny_gpt2.gguf", "tokenizer_tiny_llama.gguf"));
+                         testing::Values("tokenizer_tiny_gpt2.gguf", "tokenizer_tiny_llama.gguf",
+                                         "tokenizer_tiny_t5.gguf"));
 
 // Replaces a string value of equal length inside the file.
 void ExpectReplacedIsInvalid(const std::string& from, const std::string& to) {

@@ -8,8 +8,8 @@
 namespace elrea {
 
 // kNotFound; kCorrupt for broken JSON, missing or mistyped fields, ids out of range, merges of unknown
-// pieces; kInvalidInput for models other than BPE and WordPiece and for normalisers or pre-tokenisers we do not have.
-// Messages name file and field.
+// pieces; kInvalidInput for models, normalisers, pre-tokenisers, decoders and post-processors we do not have. Messages
+// name file and field.
 TokenizerSpec ReadJsonTokenizer(const fs::path& tokenizer_json);
 
 }  // namespace elrea

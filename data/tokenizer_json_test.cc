@@ -59,10 +59,10 @@ TEST(TokenizerJson, UnsupportedKindsSayWhatIs) {
     root.merge_patch(patch);
     return root;
   };
-  ExpectLoadError(with({{"model", {{"type", "Unigram"}}}}), ErrorKind::kInvalidInput, "Unigram");
+  ExpectLoadError(with({{"model", {{"type", "WordLevel"}}}}), ErrorKind::kInvalidInput, "WordLevel");
   ExpectLoadError(with({{"model", {{"dropout", 0.1}}}}), ErrorKind::kInvalidInput, "dropout");
-  ExpectLoadError(with({{"model", {{"end_of_word_suffix", "</w>"}}}}), ErrorKind::kInvalidInput,
-                  "end_of_word_suffix");
+  ExpectLoadError(with({{"decoder", {{"type", "Morse"}}}}), ErrorKind::kInvalidInput, "Morse");
+  ExpectLoadError(with({{"post_processor", {{"type", "Wrap"}}}}), ErrorKind::kInvalidInput, "Wrap");
   ExpectLoadError(with({{"normalizer", {{"type", "Rot13"}}}}), ErrorKind::kInvalidInput, "Rot13");
   ExpectLoadError(with({{"pre_tokenizer", {{"type", "Letters"}}}}), ErrorKind::kInvalidInput, "Letters");
   const SortedJson bad_regex = {{"type", "Split"}, {"pattern", {{"Regex", "a("}}}, {"behavior", "Isolated"}};
@@ -134,7 +134,8 @@ TEST(TokenizerJson, ReadsWhatIsBesideIt) {
 TEST(TokenizerJson, PostProcessorTellsBos) {
   SortedJson root = TinyTokenizerJson("gemma");
   root["post_processor"] = {{"type", "TemplateProcessing"},
-                            {"single", {{{"SpecialToken", {{"id", "<bos>"}, {"type_id", 0}}}}}}};
+                            {"single", {{{"SpecialToken", {{"id", "<bos>"}, {"type_id", 0}}}}}},
+                            {"special_tokens", {{"<bos>", {{"id", "<bos>"}, {"ids", {2}}}}}}};
   const auto tokenizer = LoadJsonTokenizer(root);
   EXPECT_EQ(tokenizer->bos(), tokenizer->FindToken("<bos>"));
   EXPECT_TRUE(tokenizer->add_bos());

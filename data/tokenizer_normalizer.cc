@@ -10,6 +10,9 @@
 #include <optional>
 
 #include "core/error.h"
+#include "data/bpe_vocabulary.h"
+#include "data/precompiled_normalizer.h"
+#include "data/pretokenizer_regex.h"
 #include "data/text_classes.h"
 #include "data/text_steps.h"
 
@@ -18,9 +21,20 @@ namespace {
 
 constexpr int kMaxNesting = 8;
 
-std::string ToNormalForm(std::string text, Normalizer::Step form) {
-  if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; }))
-    return text;
+class RegexReplacement : public TextTransform {
+ public:
+  RegexReplacement(const std::string& from, std::string to, const std::string& origin)
+      : from_(from), to_(std::move(to)), regex_(from, origin) {}
+  std::string Apply(std::string_view text) const override { return regex_.ReplaceAll(text, to_); }
+  std::string Description() const override { return fmt::format("regex {} {}", from_, to_); }
+
+ private:
+  std::string from_, to_;
+  PreTokenizerRegex regex_;
+};
+
+// Appends a normal form of text whose characters utf8proc and the tokenizers library know alike.
+void AppendNormalForm(std::string_view text, Normalizer::Step form, std::string& normalized) {
   const bool compose = form == Normalizer::Step::kNfc || form == Normalizer::Step::kNfkc;
   const bool compatible = form == Normalizer::Step::kNfkc || form == Normalizer::Step::kNfkd;
   const auto options =
@@ -34,19 +48,29 @@ std::string ToNormalForm(std::string text, Normalizer::Step form) {
   if (num_bytes < 0) {
     throw Error(ErrorKind::kInternal, fmt::format("normalising text: {}", utf8proc_errmsg(num_bytes)));
   }
-  return {reinterpret_cast<const char*>(mapped), static_cast<size_t>(num_bytes)};
+  normalized.append(reinterpret_cast<const char*>(mapped), static_cast<size_t>(num_bytes));
 }
 
-std::string ReplaceAll(std::string_view text, std::string_view from, std::string_view to) {
-  std::string replaced;
-  replaced.reserve(text.size() + text.size() / 2);
-  for (;;) {
-    const size_t found = text.find(from);
-    replaced += text.substr(0, found);
-    if (found == std::string_view::npos) return replaced;
-    replaced += to;
-    text.remove_prefix(found + from.size());
+// Characters that are part of no normal form, most of all those newer than the tokenizers library's, part the
+// text: what is between them can be normalised by itself.
+std::string ToNormalForm(std::string text, Normalizer::Step form) {
+  if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; }))
+    return text;
+  const uint8_t* classes = TextClassTable();
+  std::string normalized;
+  normalized.reserve(text.size() + text.size() / 4);
+  size_t begin = 0;  // of the characters that are not in `normalized` yet
+  for (size_t pos = 0; pos < text.size();) {
+    const Char c = CharAt(text, pos);
+    if ((classes[c.code] & kNormalizedChar) == 0) {
+      if (pos > begin) AppendNormalForm(std::string_view(text).substr(begin, pos - begin), form, normalized);
+      begin = pos + c.num_bytes;
+      normalized.append(text, pos, c.num_bytes);
+    }
+    pos += c.num_bytes;
   }
+  if (begin < text.size()) AppendNormalForm(std::string_view(text).substr(begin), form, normalized);
+  return normalized;
 }
 
 // Steps that need nothing but their name.
@@ -57,6 +81,7 @@ std::optional<Normalizer::Step> PlainStep(const std::string& type) {
                                                             {"NFKC", Step::kNfkc},
                                                             {"NFKD", Step::kNfkd},
                                                             {"Nmt", Step::kNmt},
+                                                            {"ByteLevel", Step::kByteAlphabet},
                                                             {"Lowercase", Step::kLowerCase},
                                                             {"StripAccents", Step::kStripAccents}};
   for (const auto& [name, step] : kSteps) {
@@ -88,14 +113,29 @@ void Normalizer::AddJsonAt(const SortedJson& section, const std::string& origin,
   } else if (type == "Prepend") {
     Add(Step::kPrepend, JsonField<std::string>(section, "prepend", here));
   } else if (type == "Replace") {
-    const auto from = JsonField<std::string>(JsonField<SortedJson>(section, "pattern", here), "String", here);
-    if (from.empty()) throw Error(ErrorKind::kCorrupt, here + ": the pattern is empty");
-    Add(Step::kReplace, JsonField<std::string>(section, "content", here), from);
+    AddReplace(section, here);
+  } else if (type == "Precompiled") {
+    const auto encoded = JsonField<std::string>(section, "precompiled_charsmap", here);
+    const std::string blob = DecodeBase64(encoded, here + ": precompiled_charsmap");
+    Add(std::make_shared<PrecompiledNormalizer>(Charsmap(blob, here)));
   } else {
     throw Error(ErrorKind::kInvalidInput, here +
                                               " is not supported (Sequence, NFC, NFD, NFKC, NFKD, Prepend, "
-                                              "Replace of a string, BertNormalizer, "
+                                              "Replace, Precompiled, BertNormalizer, ByteLevel, "
                                               "Lowercase, Strip, StripAccents and Nmt are)");
+  }
+}
+
+void Normalizer::AddReplace(const SortedJson& section, const std::string& origin) {
+  const auto pattern = JsonField<SortedJson>(section, "pattern", origin);
+  const bool is_regex = pattern.is_object() && pattern.contains("Regex");
+  const auto from = JsonField<std::string>(pattern, is_regex ? "Regex" : "String", origin);
+  const auto to = JsonField<std::string>(section, "content", origin);
+  if (from.empty()) throw Error(ErrorKind::kCorrupt, origin + ": the pattern is empty");
+  if (is_regex) {
+    Add(std::make_shared<RegexReplacement>(from, to, origin));
+  } else {
+    Add(Step::kReplace, to, from);
   }
 }
 
@@ -108,29 +148,18 @@ void Normalizer::AddBert(const SortedJson& section, const std::string& origin) {
   if (lowercase) Add(Step::kLowerCase);
 }
 
-bool Normalizer::prepends() const {
-  return std::any_of(steps_.begin(), steps_.end(), [](const Rule& rule) {
-    return rule.step == Step::kPrepend || rule.step == Step::kPrependUnlessThere ||
-           rule.step == Step::kPrependToFirst;
-  });
-}
-
-std::string Normalizer::Apply(std::string_view text, bool at_start) const {
+std::string Normalizer::Apply(std::string_view text) const {
   std::string current(text);
-  for (const Rule& rule : steps_) current = ApplyRule(rule, std::move(current), at_start);
+  for (const Rule& rule : steps_) current = ApplyRule(rule, std::move(current));
   return current;
 }
 
-std::string Normalizer::ApplyRule(const Rule& rule, std::string text, bool at_start) {
+std::string Normalizer::ApplyRule(const Rule& rule, std::string text) {
   switch (rule.step) {
     case Step::kReplace:
       return ReplaceAll(text, rule.from, rule.to);
     case Step::kPrepend:
       return text.empty() ? text : rule.to + text;
-    case Step::kPrependToFirst:
-      return at_start && !text.starts_with(rule.to) ? rule.to + text : text;
-    case Step::kPrependUnlessThere:
-      return text.starts_with(rule.to) ? text : rule.to + text;
     case Step::kLowerCase:
       return LowerCase(text);
     case Step::kStripAccents:
@@ -147,6 +176,10 @@ std::string Normalizer::ApplyRule(const Rule& rule, std::string text, bool at_st
       return StripSpace(text, false, true);
     case Step::kNmt:
       return CleanNmt(text);
+    case Step::kByteAlphabet:
+      return SpelledInAlphabet(text);
+    case Step::kTransform:
+      return rule.transform->Apply(text);
     case Step::kNfc:
     case Step::kNfd:
     case Step::kNfkc:
@@ -160,6 +193,7 @@ std::string Normalizer::Description() const {
   std::string text;
   for (const Rule& rule : steps_) {
     text += fmt::format("{} {} {};", static_cast<int>(rule.step), rule.from, rule.to);
+    if (rule.transform) text += rule.transform->Description() + ";";
   }
   return text;
 }

@@ -37,13 +37,22 @@ inline void ExpectGoldenIds(const Tokenizer& tokenizer, const std::string& text,
       << SortedJson(text).dump(-1, ' ', true, SortedJson::error_handler_t::replace);
 }
 
-// One of the small tokenizers of tokenizer_tiny.json, as a file's content.
-inline SortedJson TinyTokenizerJson(const std::string& variant) {
-  static const SortedJson golden = ReadSortedJsonFile(GoldenPath("tokenizer_tiny.json"));
+// One of the small tokenizers of a golden file, as a tokenizer.json's content.
+inline SortedJson VariantJson(const SortedJson& golden, const std::string& variant) {
   const SortedJson& recipe = golden["variants"][variant];
   SortedJson root = golden["bases"][recipe["base"].get<std::string>()];
   root.merge_patch(recipe["patch"]);
   return root;
+}
+
+inline SortedJson TinyTokenizerJson(const std::string& variant) {
+  static const SortedJson golden = ReadSortedJsonFile(GoldenPath("tokenizer_tiny.json"));
+  return VariantJson(golden, variant);
+}
+
+inline SortedJson KindTokenizerJson(const std::string& variant) {
+  static const SortedJson golden = ReadSortedJsonFile(GoldenPath("tokenizer_kinds.json"));
+  return VariantJson(golden, variant);
 }
 
 inline std::unique_ptr<Tokenizer> LoadJsonTokenizer(const SortedJson& root) {

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "data/token_texts.h"
+#include "data/token_kinds.h"
 #include "data/tokenizer_spec.h"
 
 namespace elrea {
@@ -23,7 +23,7 @@ class WordModel {
   virtual std::string Identity() const = 0;
 };
 
-// `spec` and `texts` must outlive the model; spec.model's merges are not needed after this.
-std::unique_ptr<WordModel> MakeWordModel(const TokenizerSpec& spec, const TokenTexts& texts);
+// `spec` must outlive the model; spec.model's merges are not needed after this.
+std::unique_ptr<WordModel> MakeWordModel(const TokenizerSpec& spec, const TokenKinds& kinds);
 
 }  // namespace elrea

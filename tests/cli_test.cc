@@ -90,6 +90,23 @@ TEST_F(GoldenTest, BosIsAddedOnlyOnRequest) {
   EXPECT_EQ(with_bos.at(0)["tokens"], Json::array({1, plain[0]["tokens"][0]}));
 }
 
+TEST_F(GoldenTest, TokenizeGoesBothWays) {
+  const std::string texts = WriteInput("score", "text");
+  const auto tokens = JsonLines(RunElrea({"tokenize", "--model", TinyModel(), "--input", texts, "--json"}).out);
+  const fs::path ids = folder_ / "ids.jsonl";
+  std::string lines;
+  for (const Json& line : tokens) lines += JsonLine(line) + "\n";
+  WriteFileAtomically(ids, lines);
+  const auto back = JsonLines(RunElrea({"tokenize", "--model", TinyModel(), "--input", ids.string(), "--decode"}).out);
+  ASSERT_EQ(back.size(), tokens.size());
+  ASSERT_GT(back.size(), 0u);
+  for (size_t i = 0; i < back.size(); ++i) EXPECT_EQ(back[i]["text"], golden_["score"][i]["text"]);
+  WriteFileAtomically(ids, "{\"tokens\": [0]}\n{\"tokens\": [1000000]}\n");
+  const auto refused = RunElrea({"tokenize", "--model", TinyModel(), "--input", ids.string(), "--decode"});
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_NE(refused.err.find("ids.jsonl:2"), std::string::npos) << refused.err;
+}
+
 TEST_F(GoldenTest, SamplingIsAFunctionOfTheSeed) {
   const auto draw = [&](const char* seed) {
     return RunElrea({"generate", "--model", TinyModel(), "--prompt", "hi", "--temperature", "1.5", "--seed",

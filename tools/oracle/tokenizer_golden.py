@@ -8,20 +8,26 @@
   tokenizer_tiny.json                             small tokenizers trained here with their ids for the same kinds
   tokenizer_tiny_gpt2.gguf, tokenizer_tiny_llama.gguf, tokenizer_tiny_llama.json   the same from GGUF; the reference
                                                   for the second is the sentencepiece library
+  tokenizer_kinds.json   the same as tokenizer_tiny.json for unigram models and all steps that those have not
+  tokenizer_tiny_*.model, tokenizer_tiny_t5.gguf, tokenizer_tiny_model.json   SentencePiece models with their ids by the sentencepiece library
   tokenizer_chat.json                             conversations rendered by jinja2
 """
 import argparse
+import base64
 import json
 import pathlib
 import random
 
 import jinja2
 import jinja2.sandbox
+import sentencepiece
 from tokenizers import Tokenizer
 
+import tokenizer_kinds as kinds
 import tokenizer_reference as reference
 import tokenizer_strings as strings
 import tokenizer_tiny as tiny
+import tokenizer_trained as trained
 
 MAX_TEXT = 160  # characters; keeps the files small
 
@@ -53,29 +59,64 @@ def model_golden(gguf_path, real_texts):
             "cases": cases(texts, strings.invalid_utf8(40), lambda text: both_ways(tokenizer, text))}
 
 
-def tiny_golden():
-    bases = {"byte_level": tiny.byte_level_base(), "sentencepiece": tiny.sentencepiece_base(),
-             "wordpiece": tiny.wordpiece_base()}
-    variants = tiny.variants(bases)
+def variant_golden(bases, variants, texts, byte_strings, recent, decode):
+    """Cases of each text by each variant; those of `recent`, whose steps know Unicode by the system's libraries, only for
+    characters that are old. `decode`: the variants whose texts back are kept, where they are not the text itself."""
     built = {name: Tokenizer.from_str(json.dumps(tiny.merge_patch(bases[base], patch)))
              for name, (base, patch) in variants.items()}
-    texts = [text for text in strings.FIXED if len(text) <= 60] + made_up(160)[len(strings.FIXED):] + [
-        " <both> a <both>\n<left>  <left>x", "word a word.words word_ (word)\n", "\uff2e\uff2f\uff32\uff2d NORM a",
-        "<|im_end|>>x<|im_end|>", "a--b-c,.d xaax aa x", "'\u017f'S'll"]
-    # What these two know of Unicode is the system library's matter: only characters that are old.
-    recent = {"flags", "other_regex", "qwen2", "bert", "words"}
 
     def encode(text):
         names = [name for name in built if name not in recent or max(map(ord, text), default=0) < 0x3100]
         return {"by_variant": {name: both_ways(built[name], text) | decoded(name, text) for name in names}}
 
     def decoded(name, text):
-        if variants[name][0] != "wordpiece":  # the others lose nothing, which tests check without a reference
+        if name not in decode:
             return {}
-        return {"decoded": built[name].decode(reference.encode(built[name], text), skip_special_tokens=True)}
+        back = built[name].decode(reference.encode(built[name], text), skip_special_tokens=True)
+        return {} if back == text else {"decoded": back}
 
-    return bases, {"bases": bases, "variants": {name: {"base": base, "patch": patch} for name, (base, patch) in variants.items()},
-                   "cases": cases(texts, strings.invalid_utf8(20), encode)}
+    return {"bases": bases, "variants": {name: {"base": base, "patch": patch} for name, (base, patch) in variants.items()},
+            "decode": sorted(decode), "cases": cases(texts, byte_strings, encode),
+            # What a post-processor puts around a text.
+            "around": {name: built[name].encode("x").ids for name, (_, patch) in variants.items() if "post_processor" in patch}}
+
+
+def tiny_golden():
+    bases = {"byte_level": tiny.byte_level_base(), "sentencepiece": tiny.sentencepiece_base(),
+             "wordpiece": tiny.wordpiece_base()}
+    texts = [text for text in strings.FIXED if len(text) <= 60] + made_up(160)[len(strings.FIXED):] + [
+        " <both> a <both>\n<left>  <left>x", "word a word.words word_ (word)\n", "\uff2e\uff2f\uff32\uff2d NORM a",
+        "<|im_end|>>x<|im_end|>", "a--b-c,.d xaax aa x", "'\u017f'S'll"]
+    recent = {"flags", "other_regex", "qwen2", "bert", "words"}
+    decode = {"bert", "bert_cased", "words", "punctuation", "llama2"}
+    return bases, variant_golden(bases, tiny.variants(bases), texts, strings.invalid_utf8(20), recent, decode)
+
+
+def kind_texts():
+    return [text for text in strings.FIXED if len(text) <= 60][::2] + [text for text in made_up(190)[len(strings.FIXED):] if len(text) <= 40] + [
+        "The quick brown fox, the lazy dog -- and the others.", "AB \uff21\uff22 e\u0301e\u0302 \u00e9\u0302 \ufb01ve \u2460\u200b\u00bd ''x''  y ",
+        "a <sep>b\u2014\u2014c lazy dog x x", "<s>a</s> <unk> <0x0A>", "12345 and 678, 9", "\u0915\u093c\u0915 \u3042\u30a2\u4e9c\u30fc abc\u0431\u0432",
+        "wasn't it , he said . do not !"]
+
+
+def kinds_golden(charsmap):
+    bases = kinds.bases()
+    recent = {"albert", "scripts", "fixed", "punctuation_removed", "punctuation_previous", "punctuation_next", "template", "suffix",
+              "classes", "byte_normalizer"}
+    variants = kinds.variants(base64.b64encode(charsmap).decode())
+    return variant_golden(bases, variants, kind_texts(), [], recent, variants)
+
+
+def piece_model_golden(models):
+    golden = {}
+    rng = random.Random(strings.SEED)
+    for name, model in models.items():
+        processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        rows = [{"text": text, "ids": processor.encode(text), "decoded": processor.decode(processor.encode(text))}
+                for text in kind_texts() if "\0" not in text]
+        random_ids = [[rng.randrange(processor.get_piece_size()) for _ in range(8)] for _ in range(40)]
+        golden[name] = {"cases": rows, "decodings": [{"ids": ids, "decoded": processor.decode(ids)} for ids in random_ids]}
+    return golden
 
 
 # Templates as the model makers publish them; Gemma's without the parts for images.
@@ -177,6 +218,14 @@ def main():
         tiny.write_sentencepiece_gguf(args.out / "tokenizer_tiny_llama.gguf", processor)
         texts = [text for text in made_up(160) if "\0" not in text]
         write(args.out / "tokenizer_tiny_llama.json", cases(texts, [], lambda text: {"ids": processor.encode(text)}))
+    if wanted is None or "tokenizer_kinds.json" in wanted:
+        models = kinds.piece_models()
+        write(args.out / "tokenizer_kinds.json", kinds_golden(trained.charsmap_of(models["unigram"])))
+        for name, model in models.items():
+            (args.out / f"tokenizer_tiny_{name}.model").write_bytes(model)
+        write(args.out / "tokenizer_tiny_model.json", piece_model_golden(models))
+        tiny.write_unigram_gguf(args.out / "tokenizer_tiny_t5.gguf",
+                                sentencepiece.SentencePieceProcessor(model_proto=models["unigram"]), trained.charsmap_of(models["unigram"]))
     if wanted is None or "tokenizer_chat.json" in wanted:
         write(args.out / "tokenizer_chat.json", chat_golden(smollm2))
 

@@ -29,10 +29,11 @@ def byte_level_base():
     """tokenizer.json of a byte-level BPE without pre-tokenisation; the last ids are special tokens."""
     import json
 
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     tokenizer.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=520, initial_alphabet=alphabet, show_progress=False))
     tokenizer.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
@@ -99,6 +100,9 @@ def variants(bases):
     ]
     prepend = {"type": "Sequence", "normalizers": [
         {"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]}
+    stripped = {"type": "Sequence", "decoders": [
+        {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
+        {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}
     metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": True}
     return {
         "gpt2": ("byte_level", {"pre_tokenizer": byte_level(True)}),
@@ -115,8 +119,8 @@ def variants(bases):
             {"type": "Digits", "individual_digits": False}, byte_level(False))}),
         "flags": ("byte_level", {"pre_tokenizer": byte_level(True), "added_tokens": flagged, "normalizer": {"type": "NFKC"}}),
         "gemma": ("sentencepiece", {"pre_tokenizer": split(" ", "MergedWithPrevious", kind="String")}),
-        "llama2": ("sentencepiece", {"normalizer": prepend}),
-        "metaspace": ("sentencepiece", {"normalizer": None, "pre_tokenizer": metaspace}),
+        "llama2": ("sentencepiece", {"normalizer": prepend, "decoder": stripped}),
+        "metaspace": ("sentencepiece", {"normalizer": None, "pre_tokenizer": metaspace, "decoder": stripped}),
         "unknowns": ("sentencepiece", {"model": {"byte_fallback": False}}),
         "bert": ("wordpiece", {}),
         "bert_cased": ("wordpiece", {"normalizer": {"lowercase": False, "handle_chinese_chars": False}, "decoder": {"cleanup": False}}),
@@ -141,6 +145,16 @@ def merge_patch(target, patch):
         else:
             merged[key] = merge_patch(merged.get(key), value)
     return merged
+
+
+def write_unigram_gguf(path, processor, charsmap):
+    """A SentencePiece unigram model as a GGUF of the T5 family; its reference is the sentencepiece library."""
+    ids = range(processor.get_piece_size())
+    types = [2 if processor.is_unknown(id) else 3 if processor.is_control(id) else 1 for id in ids]
+    write_gguf(path, "t5", "t5", [processor.id_to_piece(id) for id in ids], types,
+               {"add_eos_token_id": processor.eos_id(), "add_unk_token_id": processor.unk_id(), "add_add_space_prefix": True,
+                "add_remove_extra_whitespaces": True, "add_precompiled_charsmap": charsmap},
+               scores=[processor.get_score(id) for id in ids])
 
 
 def write_gguf(path, architecture, model, pieces, types, fields, scores=None, merges=None):
