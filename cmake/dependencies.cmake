@@ -1,4 +1,4 @@
-# Third-party libraries: Debian packages, and libtorch from the pip wheel.
+# Third-party libraries: Debian packages, and libtorch and Arrow from their pip wheels.
 
 # The wheel's own interpreter tells where its CMake files are; importing torch is not needed for that.
 if(NOT Torch_DIR AND NOT DEFINED ENV{Torch_DIR})
@@ -48,3 +48,27 @@ add_library(zstd ALIAS PkgConfig::ZSTD)
 find_library(ELREA_XXHASH xxhash REQUIRED)
 add_library(xxhash INTERFACE)
 target_link_libraries(xxhash INTERFACE ${ELREA_XXHASH})
+
+# Parquet: Arrow's libraries and headers as the pyarrow wheel carries them; Debian has none. Without them, all is built
+# but that.
+option(ELREA_PARQUET "Read Parquet files, with the libraries of the pyarrow wheel" ON)
+if(ELREA_PARQUET)
+  if(ELREA_PYTHON AND NOT ELREA_ARROW_DIR)
+    execute_process(
+      COMMAND ${ELREA_PYTHON} -c
+        "import importlib.util as u; print(u.find_spec('pyarrow').submodule_search_locations[0])"
+      OUTPUT_VARIABLE arrow_dir OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+    set(ELREA_ARROW_DIR "${arrow_dir}" CACHE PATH "Folder of the pyarrow package" FORCE)
+  endif()
+  file(GLOB arrow_libraries ${ELREA_ARROW_DIR}/libparquet.so.* ${ELREA_ARROW_DIR}/libarrow.so.*)
+  list(LENGTH arrow_libraries num_arrow_libraries)
+  if(ELREA_ARROW_DIR AND num_arrow_libraries EQUAL 2)
+    add_library(arrow INTERFACE)
+    target_link_libraries(arrow INTERFACE ${arrow_libraries})
+    target_include_directories(arrow SYSTEM INTERFACE ${ELREA_ARROW_DIR}/include)
+    target_compile_definitions(arrow INTERFACE ELREA_PARQUET)
+  else()
+    message(WARNING "pyarrow not found: this build will not read Parquet. Run `make setup`, or pass "
+                    "-DELREA_ARROW_DIR=<site-packages>/pyarrow, or -DELREA_PARQUET=OFF to say that it is meant so.")
+  endif()
+endif()

@@ -33,7 +33,7 @@ struct DatasetOptions {
 template <typename Visitor>
 void VisitOptions(DatasetOptions& o, Visitor& v) {
   v.Field("files", o.files,
-          "training files: JSONL, CSV or TSV, also gzip or zstd; {instruction,input,output}, {messages} or "
+          "training files: JSONL, CSV or TSV, also gzip or zstd, or Parquet; {instruction,input,output}, {messages} or "
           "{conversations}, optional source");
   v.Field(
       "columns", o.columns,

@@ -274,6 +274,13 @@ std::variant<Record, RowFault> ParseRow(std::string_view line, const std::string
 
 }  // namespace
 
+const std::vector<std::string>& RowKeys() {
+  static const std::vector<std::string> keys = {"instruction", "prompt",        "input",    "context", "output",
+                                                "response",    "answer",        "messages", "source",  "conversations",
+                                                "few_shot",    "choices",       "choice_lead"};
+  return keys;
+}
+
 std::variant<ExampleRecord, RowFault> ParseExampleRow(std::string_view line, const std::string& file,
                                                       int64_t number) {
   return ParseRow<ExampleRecord>(line, file, number, ExampleOf);

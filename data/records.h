@@ -67,6 +67,9 @@ std::variant<ExampleRecord, RowFault> ParseExampleRow(std::string_view line, con
 std::variant<EvalRecord, RowFault> ParseEvalRow(std::string_view line, const std::string& file,
                                                 int64_t number);
 
+// The keys of a line that mean something here; all others are ignored.
+const std::vector<std::string>& RowKeys();
+
 struct EvalFile {
   std::vector<EvalRecord> records;
   DataLedger ledger;

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/text.h"
+#include "data/parquet_rows.h"
 #include "data/records.h"
 
 namespace elrea {
@@ -85,23 +86,29 @@ std::string PartOf(const std::string& column, const ColumnMap& columns) {
   return column;
 }
 
+[[noreturn]] void ThrowColumnTwice(const fs::path& path, const std::string& name) {
+  throw Error(ErrorKind::kInvalidInput,
+              fmt::format("{}: the column \"{}\" is there twice; name every column once", path.string(), name));
+}
+
+[[noreturn]] void ThrowNoColumn(const fs::path& path, const std::string& name, const std::vector<std::string>& names) {
+  throw Error(ErrorKind::kInvalidInput, fmt::format("{}: no column \"{}\" among its columns ({}); see data.columns",
+                                                    path.string(), name, Join(names, ", ")));
+}
+
 std::vector<std::string> HeaderOf(const std::vector<std::string>& fields, const ColumnMap& columns,
                                   const fs::path& path) {
   std::vector<std::string> header;
   for (const std::string& field : fields) {
     const std::string name = PartOf(ReplaceInvalidUtf8(Trim(field)), columns);
     if (!name.empty() && std::find(header.begin(), header.end(), name) != header.end()) {
-      throw Error(ErrorKind::kInvalidInput,
-                  fmt::format("{}: the header has the column \"{}\" twice; name every column once",
-                              path.string(), name));
+      ThrowColumnTwice(path, name);
     }
     header.push_back(name);
   }
   for (const auto& [part, named] : columns) {
     if (std::find(header.begin(), header.end(), part) != header.end()) continue;
-    throw Error(ErrorKind::kInvalidInput,
-                fmt::format("{}: no column \"{}\" in the header ({}); see data.columns", path.string(), named,
-                            Join(header, ", ")));
+    ThrowNoColumn(path, named, header);
   }
   return header;
 }
@@ -152,9 +159,22 @@ int64_t ForEachCsvRow(const fs::path& path, char delimiter, const ColumnMap& col
   return num_rows;
 }
 
+// A row with its keys renamed. A part that a column plays hides a key of the part's own name.
+Json WithPartNames(const Json& row, const ColumnMap& columns) {
+  Json renamed = Json::object();
+  for (const auto& [key, value] : row.items()) {
+    const bool hidden =
+        PartOf(key, columns) == key && std::any_of(columns.begin(), columns.end(), [&](const auto& entry) {
+          return entry.first == key && row.contains(entry.second);
+        });
+    if (!hidden) renamed[PartOf(key, columns)] = value;
+  }
+  return renamed;
+}
+
 // A line with its keys renamed, or why it is none.
 void RenameKeys(int64_t number, std::string_view text, const ColumnMap& columns, const RowSinks& sinks) {
-  Json line, renamed = Json::object();
+  Json line;
   try {
     line = ParseJson(text, "row");
   } catch (const Error& error) {
@@ -162,15 +182,38 @@ void RenameKeys(int64_t number, std::string_view text, const ColumnMap& columns,
   }
   if (!line.is_object())
     return sinks.fault(number, std::string("a JSON ") + line.type_name() + ", expected an object");
-  // A part that a column plays hides a key of the part's own name.
-  for (const auto& [key, value] : line.items()) {
-    const bool hidden =
-        PartOf(key, columns) == key && std::any_of(columns.begin(), columns.end(), [&](const auto& entry) {
-          return entry.first == key && line.contains(entry.second);
-        });
-    if (!hidden) renamed[PartOf(key, columns)] = value;
+  sinks.row(number, JsonLine(WithPartNames(line, columns)));
+}
+
+// Of a Parquet file's columns those that rows are made of.
+std::vector<std::string> ChooseColumns(const fs::path& path, const std::vector<std::string>& names,
+                                       const ColumnMap& columns) {
+  const auto in = [](const std::vector<std::string>& list, const std::string& name) {
+    return std::find(list.begin(), list.end(), name) != list.end();
+  };
+  for (const auto& [part, named] : columns) {
+    if (!in(names, named)) ThrowNoColumn(path, named, names);
   }
-  sinks.row(number, JsonLine(renamed));
+  std::vector<std::string> chosen;
+  for (const std::string& name : names) {
+    if (!in(RowKeys(), PartOf(name, columns))) continue;
+    if (in(chosen, name)) ThrowColumnTwice(path, name);
+    chosen.push_back(name);
+  }
+  if (chosen.empty()) {
+    throw Error(ErrorKind::kInvalidInput,
+                fmt::format("{}: none of its columns ({}) is a part of a row; name them with data.columns",
+                            path.string(), Join(names, ", ")));
+  }
+  return chosen;
+}
+
+int64_t ForEachParquetRow(const fs::path& path, const ColumnMap& columns, const RowSinks& sinks) {
+  ParquetSinks parquet;
+  parquet.choose = [&](const std::vector<std::string>& names) { return ChooseColumns(path, names, columns); };
+  parquet.row = [&](int64_t number, const Json& row) { sinks.row(number, JsonLine(WithPartNames(row, columns))); };
+  parquet.fault = sinks.fault;
+  return ForEachParquetRow(path, parquet);
 }
 
 }  // namespace
@@ -198,12 +241,7 @@ int64_t ForEachDataRow(const fs::path& path, const ColumnMap& columns, const Row
   const std::string ending = WithoutCompression(path).extension().string();
   if (ending == ".csv" || ending == ".tsv")
     return ForEachCsvRow(path, ending == ".csv" ? ',' : '\t', columns, sinks);
-  if (ending == ".parquet") {
-    throw Error(ErrorKind::kInvalidInput,
-                path.string() +
-                    ": Parquet is not read here; write it as JSON Lines or CSV, with pandas: "
-                    "read_parquet(FILE).to_json(OUT, orient=\"records\", lines=True)");
-  }
+  if (ending == ".parquet") return ForEachParquetRow(path, columns, sinks);
   return ForEachRow(path, [&](int64_t number, std::string_view text) {
     if (columns.empty()) {
       sinks.row(number, text);

@@ -1,5 +1,5 @@
 // Rows of data files as JSON objects in text form, whatever the file is: JSON Lines, CSV or TSV with a
-// header, each plain, gzip or zstd. One row at a time, so a file may be larger than the memory.
+// header, each plain, gzip or zstd, or Parquet. One row at a time, so a file may be larger than the memory.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,10 @@ struct RowSinks {
 // Calls one of the sinks for every row that is not blank, with the line it begins on (1-based; the header of
 // CSV is line 1, and no row). Returns the number of rows. ".csv" and ".tsv", also before ".gz" or ".zst", are
 // read by RFC 4180 (quotes, doubled inside them, line breaks within; a line break of "\r\n" becomes "\n"),
-// everything else as JSON Lines, which are handed on as they are where `columns` is empty. kNotFound;
-// kInvalidInput for CSV whose header is missing or names a column twice; kCorrupt for damaged compression.
+// ".parquet" by its columns that a row has (RowKeys() of records.h, and `columns`), with the row's number as its
+// line, everything else as JSON Lines, which are handed on as they are where `columns` is empty. kNotFound;
+// kInvalidInput for CSV or Parquet that lacks a column of `columns` or has a column twice, and as of
+// ForEachParquetRow; kCorrupt for damaged files.
 int64_t ForEachDataRow(const fs::path& path, const ColumnMap& columns, const RowSinks& sinks);
 
 // The file's name without its endings: "rows" for "dir/rows.csv.gz".
