@@ -70,7 +70,7 @@ bool PerplexitiesAgree(const Case& c, const Model& model, const Decoder& plain) 
   std::vector<std::vector<int32_t>> texts;
   for (const TokenRow& row :
        LoadRows(c.input, c.exact_rows, *model.backbone.tokenizer, *model.backbone.chat)) {
-    texts.push_back(row.tokens);
+    texts.emplace_back(row.tokens.begin(), row.tokens.end());
   }
   const Perplexities p = ComparePerplexity(plain, *model.packed, texts);
   const double difference = p.packed / p.plain - 1;

@@ -42,7 +42,8 @@ FinetuneOptions Options(const Shape& shape) {
 std::vector<TokenRow> ShapedRows(const Shape& shape, std::vector<TokenRow> rows) {
   if (shape.max_row_tokens == 0) return rows;
   for (TokenRow& row : rows) {
-    row.tokens.resize(std::min<size_t>(row.tokens.size(), static_cast<size_t>(shape.max_row_tokens)));
+    const size_t kept = std::min<size_t>(row.tokens.size(), static_cast<size_t>(shape.max_row_tokens));
+    row.tokens = std::vector<int32_t>(row.tokens.begin(), row.tokens.begin() + kept);
     row.num_prompt = std::min<int64_t>(row.num_prompt, static_cast<int64_t>(row.tokens.size()) / 2);
   }
   return rows;

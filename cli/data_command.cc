@@ -76,10 +76,9 @@ void AddCheck(CLI::App& data, Invocation& invocation) {
       const auto tokenizer = Tokenizer::Load(ResolveModel(config.model.path));
       DatasetOptions options = config.data.train;
       options.files = flags->files;
-      const Dataset dataset =
-          LoadDataset(options, *tokenizer, ChatTemplate::For(*tokenizer, options.chat_template));
-      std::printf("%s", flags->json ? (JsonLine(dataset.ledger.ToJson()) + "\n").c_str()
-                                    : dataset.ledger.ToTable().c_str());
+      const DataLedger ledger = TokeniseFiles(options, *tokenizer, ChatTemplate::For(*tokenizer, options.chat_template),
+                                              [](const ExampleRecord&, auto, int64_t) {});
+      std::printf("%s", flags->json ? (JsonLine(ledger.ToJson()) + "\n").c_str() : ledger.ToTable().c_str());
     };
   });
 }

@@ -6,6 +6,7 @@
 
 #include "cli/run_paths.h"
 #include "core/json.h"
+#include "data/row_texts.h"
 #include "ensemble/ensemble.h"
 #include "features/feature_store.h"
 
@@ -20,18 +21,15 @@ class RowIndex {
   // [{"row", "cosine", "cluster", "source", "instruction"}], nearest first. `feature` as Ensemble::Features gives it.
   Json Nearest(std::span<const float> feature, int64_t count) const;
 
-  const std::string& source(int64_t row) const { return rows_.at(static_cast<size_t>(row)).source; }
-  const std::string& instruction(int64_t row) const { return rows_.at(static_cast<size_t>(row)).instruction; }
+  std::string source(int64_t row) const { return texts_.Record(row).source; }
+  std::string instruction(int64_t row) const { return texts_.Record(row).prompt.back().content; }
   const FeatureStore& features() const { return store_; }
 
  private:
-  struct Row {
-    std::string source, instruction;
-    int64_t cluster = -1;
-  };
   FeatureStore store_;
+  RowTexts texts_;
   const Clustering& clustering_;
-  std::vector<Row> rows_;
+  std::vector<int64_t> cluster_of_;  // [rows]
 };
 
 }  // namespace elrea

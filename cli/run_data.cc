@@ -2,29 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "core/error.h"
 #include "core/log.h"
 #include "data/records.h"
 
 namespace elrea {
 namespace {
-
-// The messages shape that LoadDataset reads back to the same prompt, response and source.
-std::string RowLine(const ExampleRecord& record) {
-  Json messages = Json::array();
-  for (const ChatMessage& m : record.prompt) messages.push_back({{"role", m.role}, {"content", m.content}});
-  messages.push_back({{"role", "assistant"}, {"content", record.response}});
-  return JsonLine({{"source", record.source},
-                   {"messages", messages},
-                   {"origin", fmt::format("{}:{}", record.file, record.line)}}) +
-         "\n";
-}
-
-std::string DatasetLines(const Dataset& dataset) {
-  std::string lines;
-  for (const ExampleRecord& record : dataset.records) lines += RowLine(record);
-  return lines;
-}
 
 // Held-out rows stay as they were written, with their source spelt out: which of their fields matter is the
 // business of the evaluation.
@@ -62,51 +47,53 @@ DatasetOptions OptionsFor(const Run& run, const std::vector<std::string>& files)
   return options;
 }
 
-// One split: its rows into data/, its ledger to stderr and into `manifest`.
-void WriteSplit(const Run& run, const char* split, const std::string& lines, const DataLedger& ledger,
-                Json& manifest) {
+DatasetPlace PlaceOf(const Run& run, const char* split) { return {run.paths.data(), split}; }
+
+// One split's ledger to stderr and into `manifest`.
+void Record(const char* split, const std::string& checksum, const DataLedger& ledger, Json& manifest) {
   LogInfo("data", "{} rows:\n{}", split, ledger.ToTable());
-  WriteFileAtomically(run.paths.rows(split), lines);
-  manifest[split] = {{"checksum", ChecksumHex(lines)}, {"ledger", ledger.ToJson()}};
+  manifest[split] = {{"checksum", checksum}, {"ledger", ledger.ToJson()}};
+}
+
+void MakeSplit(const Run& run, const char* split, const std::vector<std::string>& files, Json& manifest) {
+  const WrittenDataset written =
+      WriteDataset(OptionsFor(run, files), *run.backbone.tokenizer, *run.backbone.chat, PlaceOf(run, split));
+  Record(split, written.checksum, written.ledger, manifest);
 }
 
 void MakeData(const Run& run) {
   const RunDataOptions& options = run.config.data;
-  const Tokenizer& tokenizer = *run.backbone.tokenizer;
-  const ChatTemplate& chat = *run.backbone.chat;
   Json manifest = {{"format_version", 1}};
-  const Dataset train = LoadDataset(options.train, tokenizer, chat);
-  WriteSplit(run, "train", DatasetLines(train), train.ledger, manifest);
-  if (!options.validation_files.empty()) {
-    const Dataset validation = LoadDataset(OptionsFor(run, options.validation_files), tokenizer, chat);
-    WriteSplit(run, "validation", DatasetLines(validation), validation.ledger, manifest);
-  }
+  MakeSplit(run, "train", options.train.files, manifest);
+  if (!options.validation_files.empty()) MakeSplit(run, "validation", options.validation_files, manifest);
   if (!options.test_files.empty()) {
     DataLedger ledger;
     const std::string lines = TestLines(options.test_files, ParseColumns(options.train.columns), ledger);
-    WriteSplit(run, "test", lines, ledger, manifest);
+    WriteFileAtomically(run.paths.rows("test"), lines);
+    Record("test", ChecksumHex(lines), ledger, manifest);
   }
   WriteJsonFile(run.paths.ledger(), manifest);
 }
 
-// kCorrupt unless the split's file is the one the ledger was written with. False when the run has no such
-// split.
-bool CheckSplit(const Run& run, const Json& manifest, const char* split) {
-  if (!manifest.contains(split)) return false;
+// The checksum of a split's file; nothing when the run has no such split, kCorrupt when the file is not the one the
+// ledger was written with.
+std::optional<std::string> CheckSplit(const Run& run, const Json& manifest, const char* split) {
+  if (!manifest.contains(split)) return std::nullopt;
   const std::string expected =
       JsonField<std::string>(manifest[split], "checksum", run.paths.ledger().string());
-  if (FileChecksumHex(run.paths.rows(split)) == expected) return true;
+  if (FileChecksumHex(run.paths.rows(split)) == expected) return expected;
   throw Error(
       ErrorKind::kCorrupt,
       fmt::format("{} was changed since the run was made; delete {} to start over from the original files",
                   run.paths.rows(split).string(), run.paths.root.string()));
 }
 
-Dataset LoadSplit(const Run& run, const char* split) {
-  DatasetOptions options = OptionsFor(run, {run.paths.rows(split).string()});
-  options.drop_duplicates = false;  // done already
-  options.columns.clear();          // likewise
-  return LoadDataset(options, *run.backbone.tokenizer, *run.backbone.chat);
+// Without rows when the run has no such split.
+Dataset LoadSplit(const Run& run, const Json& manifest, const char* split) {
+  const auto checksum = CheckSplit(run, manifest, split);
+  if (!checksum) return {};
+  return OpenDataset(PlaceOf(run, split), *checksum, run.config.data.train.max_tokens, *run.backbone.tokenizer,
+                     *run.backbone.chat);
 }
 
 Json ReadDataManifest(const Run& run) {
@@ -131,11 +118,7 @@ void CheckEnoughRows(const RunData& data, int64_t num_clusters) {
 
 RunData LoadRunData(const Run& run) {
   const Json manifest = ReadDataManifest(run);
-  RunData data;
-  CheckSplit(run, manifest, "train");
-  data.train = LoadSplit(run, "train");
-  if (CheckSplit(run, manifest, "validation")) data.validation = LoadSplit(run, "validation");
-  return data;
+  return {LoadSplit(run, manifest, "train"), LoadSplit(run, manifest, "validation")};
 }
 
 RunData PrepareData(const Run& run) {

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/text.h"
+#include "data/token_contract.h"
 #include "study/study.h"
 
 namespace elrea {
@@ -29,20 +30,56 @@ void ListMethods(bool json) {
   if (!json) std::fputs(FormatTable(table).c_str(), stdout);
 }
 
-Dataset LoadRows(const PipelineConfig& config, const std::vector<std::string>& files,
-                 const Backbone& backbone) {
-  DatasetOptions options = config.data.train;
-  options.files = files;
-  Dataset rows = LoadDataset(options, *backbone.tokenizer, *backbone.chat);
-  LogInfo("data", "rows:\n{}", rows.ledger.ToTable());
-  return rows;
+// The rows of a split, kept in the study's folder.
+struct KeptRows {
+  Dataset rows;
+  Json manifest;  // {"checksum", "made_of", "ledger", "ledger_table"}
+};
+
+// What the rows depend on.
+Json MadeOf(const DatasetOptions& options, const Backbone& backbone) {
+  DatasetOptions copy = options;
+  Json made_of = OptionSet(copy).ToJson();
+  made_of["contract"] = TokenContract::Of(*backbone.tokenizer, *backbone.chat).ToJson();
+  for (const std::string& file : options.files) made_of["checksums"].push_back(FileChecksumHex(file));
+  return made_of;
 }
 
-StudyJob MakeJob(StudyConfig& config, const Backbone& backbone, const PackedWeights* packed) {
+// Written the first time; after that, and unless a file of data or an option has changed, opened.
+KeptRows LoadRows(const PipelineConfig& config, const std::vector<std::string>& files, const Backbone& backbone,
+                  const DatasetPlace& place) {
+  DatasetOptions options = config.data.train;
+  options.files = files;
+  const Json made_of = MadeOf(options, backbone);
+  const fs::path path = place.folder / (place.name + ".json");
+  Json manifest = fs::exists(path) ? ReadVersionedJson(path) : Json::object();
+  if (manifest.value("made_of", Json()) != made_of || !fs::exists(place.rows()) ||
+      FileChecksumHex(place.rows()) != JsonField<std::string>(manifest, "checksum", path.string())) {
+    fs::remove(path);
+    const WrittenDataset written = WriteDataset(options, *backbone.tokenizer, *backbone.chat, place);
+    manifest = {{"format_version", 1},
+                {"checksum", written.checksum},
+                {"made_of", made_of},
+                {"ledger", written.ledger.ToJson()},
+                {"ledger_table", written.ledger.ToTable()}};
+    WriteJsonFile(path, manifest);
+  }
+  LogInfo("data", "{} rows:\n{}", place.name, JsonField<std::string>(manifest, "ledger_table", path.string()));
+  return {OpenDataset(place, JsonField<std::string>(manifest, "checksum", path.string()), options.max_tokens,
+                      *backbone.tokenizer, *backbone.chat),
+          std::move(manifest)};
+}
+
+StudyJob MakeJob(StudyConfig& config, const Backbone& backbone, const PackedWeights* packed, const fs::path& directory) {
   const PipelineConfig& p = config.pipeline;
   StudyJob job{backbone.decoder.get(), backbone.tokenizer.get(), backbone.chat.get(), packed};
-  job.train = LoadRows(p, p.data.train.files, backbone);
-  if (!p.data.validation_files.empty()) job.validation = LoadRows(p, p.data.validation_files, backbone);
+  job.directory = directory;
+  KeptRows train = LoadRows(p, p.data.train.files, backbone, {directory / "data", "train"});
+  job.train = std::move(train.rows);
+  job.ledger = train.manifest["ledger"];
+  job.ledger_table = train.manifest["ledger_table"];
+  if (!p.data.validation_files.empty())
+    job.validation = LoadRows(p, p.data.validation_files, backbone, {directory / "data", "validation"}).rows;
   job.test = LoadEvalRows(p.data.test_files, p.eval, *backbone.chat);
   job.lora = p.lora;
   job.base = p.finetune;
@@ -68,8 +105,7 @@ void Study(const StudyFlags& flags) {
   const DirectoryLock lock(flags.output);
   const Backbone backbone = LoadBackbone(config.pipeline.model, config.pipeline.data.train.chat_template);
   const auto packed = LoadDecodeWeights(config.pipeline.model, *backbone.decoder);
-  StudyJob job = MakeJob(config, backbone, packed.get());
-  job.directory = flags.output;
+  const StudyJob job = MakeJob(config, backbone, packed.get(), flags.output);
   WriteFileAtomically(job.directory / "config.yaml", OptionSet(config).ToYaml());
   const StudyResult result = RunStudy(job);
   if (flags.json) {

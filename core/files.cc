@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -16,6 +17,8 @@
 
 #include "core/decompressor.h"
 #include "core/error.h"
+#include "core/line_position.h"
+#include "core/streaming_checksum.h"
 
 namespace elrea {
 namespace {
@@ -255,9 +258,10 @@ MappedFile::~MappedFile() {
   }
 }
 
-void ForEachLine(const fs::path& path, const std::function<void(int64_t, std::string_view)>& line) {
+void ForEachLineWithPosition(const fs::path& path, const std::function<void(int64_t, std::string_view)>& line,
+                             const std::function<void(int64_t)>& position) {
   const Descriptor file = OpenForReading(path);
-  int64_t number = 0;
+  int64_t number = 0, num_bytes = 0;
   const auto emit = [&](std::string_view text) {
     if (text.ends_with('\r')) {
       text.remove_suffix(1);
@@ -285,6 +289,8 @@ void ForEachLine(const fs::path& path, const std::function<void(int64_t, std::st
   std::string chunk(kBufferBytes, '\0');
   while (const size_t count = ReadSome(file.get(), chunk.data(), chunk.size(), path)) {
     decompressor.Push(std::string_view(chunk.data(), count), cut);
+    num_bytes += static_cast<int64_t>(count);
+    position(num_bytes);
   }
   decompressor.End();
   if (!partial.empty()) {
@@ -292,10 +298,28 @@ void ForEachLine(const fs::path& path, const std::function<void(int64_t, std::st
   }
 }
 
+void ForEachLine(const fs::path& path, const std::function<void(int64_t, std::string_view)>& line) {
+  ForEachLineWithPosition(path, line, [](int64_t) {});
+}
+
 uint64_t Checksum(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 uint64_t Checksum(std::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 std::string ChecksumHex(std::string_view bytes) { return Hex16(Checksum(bytes)); }
-std::string FileChecksumHex(const fs::path& path) { return Hex16(Checksum(MappedFile(path).bytes())); }
+
+std::string FileChecksumHex(const fs::path& path) { return FileChecksumHex(path, UINT64_MAX); }
+
+std::string FileChecksumHex(const fs::path& path, uint64_t max_bytes) {
+  const Descriptor file = OpenForReading(path);
+  StreamingChecksum sum;
+  std::string chunk(kBufferBytes, '\0');
+  while (max_bytes > 0) {
+    const size_t count = ReadSome(file.get(), chunk.data(), std::min<uint64_t>(chunk.size(), max_bytes), path);
+    if (count == 0) break;
+    sum.Add(std::string_view(chunk).substr(0, count));
+    max_bytes -= count;
+  }
+  return sum.Hex();
+}
 
 fs::path UserCacheDir() {
   const auto absolute = [](const char* variable) {

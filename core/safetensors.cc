@@ -2,13 +2,13 @@
 #include "core/safetensors.h"
 
 #include <fmt/format.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <cstring>
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/streaming_checksum.h"
 
 namespace elrea {
 namespace {
@@ -114,17 +114,6 @@ void CheckTiling(const std::map<std::string, TensorView>& tensors, std::span<con
     ThrowCorrupt(path, "unused bytes after the last tensor");
   }
 }
-
-// XXH3 over pieces, equal to that of their concatenation.
-class StreamingChecksum {
- public:
-  StreamingChecksum() : state_(XXH3_createState(), &XXH3_freeState) { XXH3_64bits_reset(state_.get()); }
-  void Add(std::span<const std::byte> bytes) { XXH3_64bits_update(state_.get(), bytes.data(), bytes.size()); }
-  std::string Hex() const { return fmt::format("{:016x}", XXH3_64bits_digest(state_.get())); }
-
- private:
-  std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state_;
-};
 
 // Larger element types first, then by name: with a header padded to 8 bytes every tensor is aligned to its
 // type.

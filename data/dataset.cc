@@ -1,42 +1,43 @@
-// Two passes: read and check every line of every file, then tokenise what is usable.
+// One pass over the files: a row is read, checked, tokenised and handed on before the next one is looked at.
+// What is kept of it goes to disk: its line, and its tokens under a key of everything that they depend on.
 #include "data/dataset.h"
+
+#include <fmt/format.h>
 
 #include <unordered_map>
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/streaming_checksum.h"
 #include "core/text.h"
+#include "data/token_contract.h"
+#include "data/token_file.h"
 
 namespace elrea {
 namespace {
 
-// Tells rows whose prompt and response were seen before. Equal hashes are compared in full, so no row is lost
-// to a collision.
+// Tells rows whose prompt and response were seen before, by checksums wide enough not to meet by chance.
 class DuplicateFinder {
  public:
-  // An equal earlier record; nullptr when `record` is new, and then it is remembered.
-  // REQUIRES: `records` only grows, and the record is appended to it at once when nullptr was returned.
-  const ExampleRecord* FindOrAdd(const ExampleRecord& record, const std::vector<ExampleRecord>& records) {
+  // Where the first equal row is, "FILE:LINE"; empty when `record` is new, and then it is remembered.
+  std::string FindOrAdd(const ExampleRecord& record, size_t file, const std::vector<std::string>& files) {
     std::string key = record.response;
     for (const ChatMessage& message : record.prompt) key += '\0' + message.role + '\0' + message.content;
-    const uint64_t hash = Checksum(key);
-    auto [begin, end] = seen_.equal_range(hash);
-    for (auto entry = begin; entry != end; ++entry) {
-      if (IsEqual(records[entry->second], record)) return &records[entry->second];
-    }
-    seen_.emplace(hash, records.size());
-    return nullptr;
+    const auto [first, is_new] = seen_.try_emplace(WideChecksum::Of(key), Place{file, record.line});
+    return is_new ? "" : fmt::format("{}:{}", files[first->second.file()], first->second.line());
   }
 
  private:
-  static bool IsEqual(const ExampleRecord& a, const ExampleRecord& b) {
-    if (a.response != b.response || a.prompt.size() != b.prompt.size()) return false;
-    for (size_t i = 0; i < a.prompt.size(); ++i) {
-      if (a.prompt[i].role != b.prompt[i].role || a.prompt[i].content != b.prompt[i].content) return false;
-    }
-    return true;
-  }
-  std::unordered_multimap<uint64_t, size_t> seen_;
+  struct Place {
+    uint64_t file_and_line;  // line in the low 40 bits
+    Place(size_t file, int64_t line) : file_and_line(file << 40 | static_cast<uint64_t>(line)) {}
+    size_t file() const { return file_and_line >> 40; }
+    uint64_t line() const { return file_and_line & ((uint64_t{1} << 40) - 1); }
+  };
+  struct Low {
+    size_t operator()(const WideChecksum& sum) const noexcept { return sum.low; }
+  };
+  std::unordered_map<WideChecksum, Place, Low> seen_;
 };
 
 void CheckMalformed(const std::string& file, int64_t num_rows, int64_t num_malformed, double max_fraction,
@@ -51,65 +52,8 @@ void CheckMalformed(const std::string& file, int64_t num_rows, int64_t num_malfo
   }
 }
 
-// All usable records of the files; the others go to the ledger.
-std::vector<ExampleRecord> ReadRecords(const DatasetOptions& options, DataLedger& ledger) {
-  std::vector<ExampleRecord> records;
-  const ColumnMap columns = ParseColumns(options.columns);
-  DuplicateFinder duplicates;
-  for (const std::string& file : options.files) {
-    const int64_t malformed_before = ledger.Total(RowFate::kMalformed);
-    const auto malformed = [&](int64_t number, const std::string& why) {
-      ledger.Count(DataFileStem(file), RowFate::kMalformed, file, number, why);
-    };
-    const auto row = [&](int64_t number, std::string_view text) {
-      auto parsed = ParseExampleRow(text, file, number);
-      if (auto* fault = std::get_if<RowFault>(&parsed)) {
-        ledger.Count(fault->source, fault->fate, file, number, fault->why);
-        return;
-      }
-      ExampleRecord& record = std::get<ExampleRecord>(parsed);
-      if (options.drop_duplicates) {
-        if (const ExampleRecord* first = duplicates.FindOrAdd(record, records)) {
-          ledger.Count(record.source, RowFate::kDuplicate, file, number,
-                       "equal to " + first->file + ":" + std::to_string(first->line));
-          return;
-        }
-      }
-      records.push_back(std::move(record));
-    };
-    const int64_t num_rows = ForEachDataRow(file, columns, {row, malformed});
-    CheckMalformed(file, num_rows, ledger.Total(RowFate::kMalformed) - malformed_before,
-                   options.max_malformed_fraction, ledger);
-  }
-  return records;
-}
-
-// The tokens of one record; nothing, with the fate counted, when it is over-long or its family cannot express
-// it.
-std::optional<TokenRow> Tokenise(const ExampleRecord& record, const ChatTemplate& chat, int64_t max_tokens,
-                                 DataLedger& ledger) {
-  TokenRow row;
-  try {
-    row.tokens = chat.EncodePrompt(record.prompt);
-    row.num_prompt = static_cast<int64_t>(row.tokens.size());
-    const std::vector<int32_t> response = chat.EncodeResponse(record.response);
-    row.tokens.insert(row.tokens.end(), response.begin(), response.end());
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::kInvalidInput) throw;
-    ledger.Count(record.source, RowFate::kMalformed, record.file, record.line, error.message());
-    return std::nullopt;
-  }
-  const int64_t num_tokens = static_cast<int64_t>(row.tokens.size());
-  if (num_tokens > max_tokens) {
-    ledger.Count(record.source, RowFate::kOverLong, record.file, record.line,
-                 FormatCount(num_tokens) + " tokens, the limit is " + FormatCount(max_tokens));
-    return std::nullopt;
-  }
-  return row;
-}
-
-void CheckVocabulary(const TokenRow& row, const Tokenizer& tokenizer) {
-  for (int32_t token : row.tokens) {
+void CheckVocabulary(std::span<const int32_t> tokens, const Tokenizer& tokenizer) {
+  for (int32_t token : tokens) {
     if (token < 0 || token >= tokenizer.vocab_size()) {
       throw Error(ErrorKind::kInternal, "token " + std::to_string(token) + " is outside the vocabulary of " +
                                             std::to_string(tokenizer.vocab_size()) +
@@ -118,36 +62,183 @@ void CheckVocabulary(const TokenRow& row, const Tokenizer& tokenizer) {
   }
 }
 
-void TokeniseAll(std::vector<ExampleRecord> records, const DatasetOptions& options,
-                 const Tokenizer& tokenizer, const ChatTemplate& chat, Dataset& dataset) {
-  std::unordered_map<std::string, int32_t> source_ids;
-  Progress progress("tokenise", static_cast<int64_t>(records.size()), "rows");
-  for (ExampleRecord& record : records) {
-    auto row = Tokenise(record, chat, options.max_tokens, dataset.ledger);
-    progress.Add(1);
-    if (!row) continue;
-    CheckVocabulary(*row, tokenizer);
-    auto [source, is_new] =
-        source_ids.try_emplace(record.source, static_cast<int32_t>(dataset.sources.size()));
-    if (is_new) dataset.sources.push_back(record.source);
-    row->source_id = source->second;
-    dataset.ledger.Count(record.source, RowFate::kKept, record.file, record.line);
-    dataset.rows.push_back(std::move(*row));
-    dataset.records.push_back(std::move(record));
+// Reads one file after the other into one ledger and one sink.
+class FileTokeniser {
+ public:
+  FileTokeniser(const DatasetOptions& options, const Tokenizer& tokenizer, const ChatTemplate& chat,
+                const TokenisedRowSink& sink)
+      : options_(options),
+        tokenizer_(tokenizer),
+        chat_(chat),
+        sink_(sink),
+        columns_(ParseColumns(options.columns)) {}
+
+  // `position`: as of RowSinks.
+  void Read(size_t file, const std::function<void(int64_t)>& position) {
+    const std::string& path = options_.files[file];
+    int64_t num_malformed = 0;
+    const auto malformed = [&](int64_t number, const std::string& why) {
+      ledger_.Count(DataFileStem(path), RowFate::kMalformed, path, number, why);
+      ++num_malformed;
+    };
+    const auto row = [&](int64_t number, std::string_view text) {
+      auto parsed = ParseExampleRow(text, path, number);
+      if (auto* fault = std::get_if<RowFault>(&parsed)) {
+        ledger_.Count(fault->source, fault->fate, path, number, fault->why);
+        num_malformed += fault->fate == RowFate::kMalformed;
+      } else {
+        Take(std::get<ExampleRecord>(parsed), file);
+      }
+    };
+    const int64_t num_rows = ForEachDataRow(path, columns_, {row, malformed, position});
+    CheckMalformed(path, num_rows, num_malformed, options_.max_malformed_fraction, ledger_);
   }
+
+  DataLedger& ledger() { return ledger_; }
+
+ private:
+  void Take(const ExampleRecord& record, size_t file) {
+    if (options_.drop_duplicates) {
+      const std::string first = duplicates_.FindOrAdd(record, file, options_.files);
+      if (!first.empty()) return Count(record, RowFate::kDuplicate, "equal to " + first);
+    }
+    std::vector<int32_t> tokens;
+    size_t num_prompt;
+    try {
+      tokens = chat_.EncodePrompt(record.prompt);
+      num_prompt = tokens.size();
+      const std::vector<int32_t> response = chat_.EncodeResponse(record.response);
+      tokens.insert(tokens.end(), response.begin(), response.end());
+    } catch (const Error& error) {  // the family cannot express it
+      if (error.kind() != ErrorKind::kInvalidInput) throw;
+      return Count(record, RowFate::kMalformed, error.message());
+    }
+    const auto num_tokens = static_cast<int64_t>(tokens.size());
+    if (num_tokens > options_.max_tokens) {
+      return Count(record, RowFate::kOverLong,
+                   FormatCount(num_tokens) + " tokens, the limit is " + FormatCount(options_.max_tokens));
+    }
+    CheckVocabulary(tokens, tokenizer_);
+    Count(record, RowFate::kKept, "");
+    sink_(record, tokens, static_cast<int64_t>(num_prompt));
+  }
+
+  void Count(const ExampleRecord& record, RowFate fate, const std::string& why) {
+    ledger_.Count(record.source, fate, record.file, record.line, why);
+  }
+
+  const DatasetOptions& options_;
+  const Tokenizer& tokenizer_;
+  const ChatTemplate& chat_;
+  const TokenisedRowSink& sink_;
+  const ColumnMap columns_;
+  DuplicateFinder duplicates_;
+  DataLedger ledger_;
+};
+
+// What the tokens of rows depend on.
+Json TokensKey(const std::string& rows_checksum, int64_t max_tokens, const Tokenizer& tokenizer,
+               const ChatTemplate& chat) {
+  return {{"rows", rows_checksum},
+          {"max_tokens", max_tokens},
+          {"contract", TokenContract::Of(tokenizer, chat).ToJson()}};
+}
+
+Dataset DatasetOf(TokenFile file, const DatasetPlace& place) {
+  return {std::move(file.rows), std::move(file.sources), std::make_shared<RowTexts>(place.rows())};
+}
+
+// Of rows that were checked when they were written.
+void TokeniseAgain(const DatasetPlace& place, const Json& key, int64_t max_tokens, const Tokenizer& tokenizer,
+                   const ChatTemplate& chat) {
+  DatasetOptions options;
+  options.files = {place.rows().string()};
+  options.max_tokens = max_tokens;
+  options.drop_duplicates = false;
+  TokenFileWriter writer(place.tokens());
+  const DataLedger ledger = TokeniseFiles(options, tokenizer, chat,
+                                          [&](const ExampleRecord& record, auto tokens, int64_t num_prompt) {
+                                            writer.Add(tokens, num_prompt, record.source);
+                                          });
+  if (ledger.HasLosses()) {
+    throw Error(ErrorKind::kCorrupt,
+                fmt::format("{}: its rows were usable when it was written, but now: {}; make it again",
+                            place.rows().string(), ledger.Summary()));
+  }
+  writer.Commit(key);
 }
 
 }  // namespace
 
-Dataset LoadDataset(const DatasetOptions& options, const Tokenizer& tokenizer, const ChatTemplate& chat) {
+DataLedger TokeniseFiles(const DatasetOptions& options, const Tokenizer& tokenizer, const ChatTemplate& chat,
+                         const TokenisedRowSink& sink) {
   if (options.files.empty()) {
     throw Error(ErrorKind::kInvalidInput, "no data files: set data.files to one or more JSONL files");
   }
+  constexpr int64_t kMegabyte = 1'000'000;
+  int64_t total_bytes = 0, bytes_before = 0;
+  for (const std::string& file : options.files) {
+    std::error_code is_missing;  // said when it is read
+    const uintmax_t size = fs::file_size(file, is_missing);
+    if (!is_missing) total_bytes += static_cast<int64_t>(size);
+  }
+  Progress progress("tokenise", std::max<int64_t>(1, total_bytes / kMegabyte), "MB");
+  FileTokeniser tokeniser(options, tokenizer, chat, sink);
+  for (size_t file = 0; file < options.files.size(); ++file) {
+    int64_t bytes_read = 0;
+    tokeniser.Read(file, [&](int64_t bytes) {
+      bytes_read = bytes;
+      progress.Set((bytes_before + bytes) / kMegabyte);
+    });
+    bytes_before += bytes_read;
+  }
+  if (tokeniser.ledger().Total(RowFate::kKept) == 0)
+    ThrowUnusableFile(Join(options.files, ", "), tokeniser.ledger(), "no usable row");
+  return std::move(tokeniser.ledger());
+}
+
+Dataset LoadDataset(const DatasetOptions& options, const Tokenizer& tokenizer, const ChatTemplate& chat) {
   Dataset dataset;
-  std::vector<ExampleRecord> records = ReadRecords(options, dataset.ledger);
-  TokeniseAll(std::move(records), options, tokenizer, chat, dataset);
-  if (dataset.rows.empty()) ThrowUnusableFile(Join(options.files, ", "), dataset.ledger, "no usable row");
+  std::unordered_map<std::string, int32_t> ids;
+  TokeniseFiles(options, tokenizer, chat, [&](const ExampleRecord& record, auto tokens, int64_t num_prompt) {
+    const auto [id, is_new] = ids.try_emplace(record.source, static_cast<int32_t>(dataset.sources.size()));
+    if (is_new) dataset.sources.push_back(record.source);
+    dataset.rows.push_back({std::vector<int32_t>(tokens.begin(), tokens.end()), num_prompt, id->second});
+  });
   return dataset;
+}
+
+WrittenDataset WriteDataset(const DatasetOptions& options, const Tokenizer& tokenizer,
+                            const ChatTemplate& chat, const DatasetPlace& place) {
+  WrittenDataset written;
+  AtomicFile rows(place.rows());
+  TokenFileWriter tokens(place.tokens());
+  StreamingChecksum sum;
+  written.ledger =
+      TokeniseFiles(options, tokenizer, chat,
+                    [&](const ExampleRecord& record, std::span<const int32_t> ids, int64_t num_prompt) {
+                      const std::string line = RowLine(record) + "\n";
+                      rows.Write(line);
+                      sum.Add(line);
+                      tokens.Add(ids, num_prompt, record.source);
+                    });
+  written.checksum = sum.Hex();
+  rows.Commit();
+  tokens.Commit(TokensKey(written.checksum, options.max_tokens, tokenizer, chat));
+  return written;
+}
+
+Dataset OpenDataset(const DatasetPlace& place, const std::string& checksum, int64_t max_tokens,
+                    const Tokenizer& tokenizer, const ChatTemplate& chat) {
+  const Json key = TokensKey(checksum, max_tokens, tokenizer, chat);
+  if (auto file = OpenTokenFile(place.tokens(), key)) {
+    LogInfo("data", "{} rows with their tokens from {}, not tokenised again",
+            FormatCount(static_cast<int64_t>(file->rows.size())), place.tokens().string());
+    return DatasetOf(*std::move(file), place);
+  }
+  TokeniseAgain(place, key, max_tokens, tokenizer, chat);
+  if (auto file = OpenTokenFile(place.tokens(), key)) return DatasetOf(*std::move(file), place);
+  throw Error(ErrorKind::kIo, place.tokens().string() + " cannot be read back; is the disk sound?");
 }
 
 }  // namespace elrea

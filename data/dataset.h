@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -11,15 +13,10 @@
 #include "data/chat_template.h"
 #include "data/ledger.h"
 #include "data/records.h"
+#include "data/row_texts.h"
+#include "data/token_row.h"
 
 namespace elrea {
-
-// One tokenised row. tokens[0, num_prompt) is the instruction, the rest the response.
-struct TokenRow {
-  std::vector<int32_t> tokens;
-  int64_t num_prompt = 0;
-  int32_t source_id = 0;
-};
 
 struct DatasetOptions {
   std::vector<std::string> files;
@@ -33,7 +30,8 @@ struct DatasetOptions {
 template <typename Visitor>
 void VisitOptions(DatasetOptions& o, Visitor& v) {
   v.Field("files", o.files,
-          "training files: JSONL, CSV or TSV, also gzip or zstd, or Parquet; {instruction,input,output}, {messages} or "
+          "training files: JSONL, CSV or TSV, also gzip or zstd, or Parquet; {instruction,input,output}, "
+          "{messages} or "
           "{conversations}, optional source");
   v.Field(
       "columns", o.columns,
@@ -47,15 +45,46 @@ void VisitOptions(DatasetOptions& o, Visitor& v) {
 
 struct Dataset {
   std::vector<TokenRow> rows;
-  std::vector<ExampleRecord> records;  // same order as rows
-  std::vector<std::string> sources;    // source_id -> name
-  DataLedger ledger;
+  std::vector<std::string> sources;       // source_id -> name
+  std::shared_ptr<const RowTexts> texts;  // same order as rows; null where the rows were not kept in a file
 };
 
-// Reads, checks and tokenises all files, in order. A row's fates are tried in this order: malformed, empty,
+using TokenisedRowSink =
+    std::function<void(const ExampleRecord& record, std::span<const int32_t> tokens, int64_t num_prompt)>;
+
+// Reads, checks and tokenises all files, in order, one row in memory at a time and some 60 bytes of each to
+// know duplicates by, and hands on the usable ones. A row's fates are tried in this order: malformed, empty,
 // duplicate (of a row of any file before it), over-long. kInvalidInput, naming the files and the fates, when
 // a file is empty or too many of its lines are malformed, and when no row at all is usable; kNotFound for a
 // missing file.
+DataLedger TokeniseFiles(const DatasetOptions& options, const Tokenizer& tokenizer, const ChatTemplate& chat,
+                         const TokenisedRowSink& sink);
+
+// The same, with the tokens in memory and without the texts.
 Dataset LoadDataset(const DatasetOptions& options, const Tokenizer& tokenizer, const ChatTemplate& chat);
+
+// Where rows are kept: their lines, and beside them what was tokenised of them.
+struct DatasetPlace {
+  fs::path folder;
+  std::string name;
+  fs::path rows() const { return folder / (name + ".jsonl"); }
+  fs::path tokens() const { return folder / (name + ".tokens"); }
+};
+
+// What WriteDataset left.
+struct WrittenDataset {
+  std::string checksum;  // of the file of rows
+  DataLedger ledger;
+};
+
+// Writes the usable rows of the files and their tokens. Errors as of TokeniseFiles; then nothing is written.
+WrittenDataset WriteDataset(const DatasetOptions& options, const Tokenizer& tokenizer,
+                            const ChatTemplate& chat, const DatasetPlace& place);
+
+// Rows that WriteDataset wrote, whose file has `checksum`. Their tokens are mapped, not read into memory;
+// they are made again when the file of tokens is missing, damaged or of another tokenizer, template or length
+// limit. kCorrupt when a row is none under these.
+Dataset OpenDataset(const DatasetPlace& place, const std::string& checksum, int64_t max_tokens,
+                    const Tokenizer& tokenizer, const ChatTemplate& chat);
 
 }  // namespace elrea

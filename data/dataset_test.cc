@@ -3,8 +3,13 @@
 
 #include <gtest/gtest.h>
 
-#include "core/error.h"
+#include <algorithm>
+
+#include "core/damage.h"
+#include "core/expect_error.h"
 #include "core/temp_dir.h"
+#include "data/token_contract.h"
+#include "data/token_file.h"
 
 namespace elrea {
 namespace {
@@ -32,7 +37,14 @@ class LoadDatasetTest : public testing::Test {
     WriteFileAtomically(dir_ / name, text);
     return (dir_ / name).string();
   }
-  Dataset Load(const DatasetOptions& options) { return LoadDataset(options, tokenizer_, chat_); }
+  DatasetPlace place() const { return {dir_ / "kept", "rows"}; }
+  Dataset Load(const DatasetOptions& options) {
+    written_ = WriteDataset(options, tokenizer_, chat_, place());
+    return Open(options.max_tokens);
+  }
+  Dataset Open(int64_t max_tokens = DatasetOptions().max_tokens) {
+    return OpenDataset(place(), written_.checksum, max_tokens, tokenizer_, chat_);
+  }
   std::string LoadError(const DatasetOptions& options, ErrorKind kind) {
     try {
       Load(options);
@@ -45,6 +57,7 @@ class LoadDatasetTest : public testing::Test {
   }
 
   TempDir dir_;
+  WrittenDataset written_;
   ByteTokenizer tokenizer_;
   ChatTemplate chat_ = ChatTemplate::For(tokenizer_, "plain");
 };
@@ -57,16 +70,17 @@ TEST_F(LoadDatasetTest, RowsOfSeveralFilesInOrderWithSources) {
   const std::string second = Write("two.jsonl", R"({"prompt": "hi", "answer": "jk", "source": "x"})");
   const Dataset data = Load({.files = {first, second}});
   ASSERT_EQ(data.rows.size(), 3u);
-  ASSERT_EQ(data.records.size(), 3u);
+  ASSERT_EQ(data.texts->num_rows(), 3);
   EXPECT_EQ(data.sources, (std::vector<std::string>{"x", "one"}));
   EXPECT_EQ(data.rows[0].source_id, 0);
   EXPECT_EQ(data.rows[1].source_id, 1);
   EXPECT_EQ(data.rows[2].source_id, 0);
-  EXPECT_EQ(data.records[2].file, second);
   for (size_t i = 0; i < data.rows.size(); ++i) {
     const TokenRow& row = data.rows[i];
-    const std::vector<int32_t> prompt = chat_.EncodePrompt(data.records[i].prompt);
-    const std::vector<int32_t> response = chat_.EncodeResponse(data.records[i].response);
+    const ExampleRecord record = data.texts->Record(static_cast<int64_t>(i));
+    const std::vector<int32_t> prompt = chat_.EncodePrompt(record.prompt);
+    const std::vector<int32_t> response = chat_.EncodeResponse(record.response);
+    EXPECT_EQ(record.source, data.sources[static_cast<size_t>(row.source_id)]);
     ASSERT_EQ(row.num_prompt, static_cast<int64_t>(prompt.size()));
     ASSERT_EQ(row.tokens.size(), prompt.size() + response.size());
     EXPECT_TRUE(std::equal(prompt.begin(), prompt.end(), row.tokens.begin()));
@@ -91,16 +105,17 @@ TEST_F(LoadDatasetTest, EveryFateIsCounted) {
                            R"(", "output": "b"})"
                            "\n";  // over-long
   const Dataset data = Load({.files = {Write("f.jsonl", rows)}, .max_tokens = 200});
+  const DataLedger& ledger = written_.ledger;
   EXPECT_EQ(data.rows.size(), 2u);
-  EXPECT_EQ(data.ledger.TotalRows(), 7);
+  EXPECT_EQ(ledger.TotalRows(), 7);
   for (RowFate fate : {RowFate::kOverLong, RowFate::kEmptyResponse, RowFate::kEmptyInstruction,
                        RowFate::kDuplicate, RowFate::kMalformed}) {
-    EXPECT_EQ(data.ledger.Total(fate), 1) << RowFateName(fate);
+    EXPECT_EQ(ledger.Total(fate), 1) << RowFateName(fate);
   }
-  EXPECT_EQ(data.ledger.ToJson()["sources"]["y"]["duplicate"], 1);
-  EXPECT_NE(data.ledger.FirstCulprits(RowFate::kDuplicate, 1).find("f.jsonl:2: equal to"), std::string::npos);
-  EXPECT_NE(data.ledger.FirstCulprits(RowFate::kOverLong, 1).find("the limit is 200"), std::string::npos);
-  EXPECT_NE(data.ledger.FirstCulprits(RowFate::kMalformed, 1).find("f.jsonl:6"), std::string::npos);
+  EXPECT_EQ(ledger.ToJson()["sources"]["y"]["duplicate"], 1);
+  EXPECT_NE(ledger.FirstCulprits(RowFate::kDuplicate, 1).find("f.jsonl:2: equal to"), std::string::npos);
+  EXPECT_NE(ledger.FirstCulprits(RowFate::kOverLong, 1).find("the limit is 200"), std::string::npos);
+  EXPECT_NE(ledger.FirstCulprits(RowFate::kMalformed, 1).find("f.jsonl:6"), std::string::npos);
 }
 
 TEST_F(LoadDatasetTest, LengthLimitIsInclusive) {
@@ -137,6 +152,67 @@ TEST_F(LoadDatasetTest, EmptyMissingAndNoFilesAreErrors) {
   EXPECT_NE(LoadError({.files = {(dir_ / "no.jsonl").string()}}, ErrorKind::kNotFound).find("no.jsonl"),
             std::string::npos);
   EXPECT_NE(LoadError({}, ErrorKind::kInvalidInput).find("data.files"), std::string::npos);
+}
+
+TEST_F(LoadDatasetTest, InMemoryAndFromTheirFileRowsAreTheSame) {
+  const DatasetOptions options{.files = {Write("f.jsonl", R"({"instruction": "ab", "output": "c", "source": "x"})"
+                                                          "\n"
+                                                          R"({"instruction": "b", "output": "", "source": "x"})"
+                                                          "\n"
+                                                          R"({"instruction": "de", "output": "fg"})"
+                                                          "\n")}};
+  const Dataset kept = Load(options), loaded = LoadDataset(options, tokenizer_, chat_);
+  EXPECT_EQ(kept.sources, loaded.sources);
+  ASSERT_EQ(kept.rows.size(), 2u);
+  ASSERT_EQ(loaded.rows.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_TRUE(std::ranges::equal(kept.rows[i].tokens, loaded.rows[i].tokens));
+    EXPECT_EQ(kept.rows[i].num_prompt, loaded.rows[i].num_prompt);
+    EXPECT_EQ(kept.rows[i].source_id, loaded.rows[i].source_id);
+  }
+  EXPECT_EQ(JsonLine(ParseJson(ReadFile(place().rows()).substr(0, ReadFile(place().rows()).find('\n')), "row")["origin"]),
+            "\"" + options.files[0] + ":1\"");
+}
+
+// A row's tokens are made once, again only where they would be others, and a damaged file of them is never believed.
+TEST_F(LoadDatasetTest, TokensAreKeptAndMadeAgainWhereTheyMustBe) {
+  const std::string rows = R"({"instruction": "abc", "output": "d"})"
+                           "\n"
+                           R"({"instruction": "a", "output": "d"})"
+                           "\n";
+  const size_t num_tokens = Load({.files = {Write("f.jsonl", rows)}}).rows[0].tokens.size();
+  const std::string kept = ReadFile(place().tokens());
+
+  // Other tokens under the same key, which nothing but the file can tell of.
+  {
+    TokenFileWriter other(place().tokens());
+    other.Add(std::vector<int32_t>{7, 8}, 1, "f");
+    other.Commit({{"rows", written_.checksum},
+                  {"max_tokens", DatasetOptions().max_tokens},
+                  {"contract", TokenContract::Of(tokenizer_, chat_).ToJson()}});
+  }
+  EXPECT_EQ(Open().rows[0].tokens.size(), 2u) << "tokens were made again";
+
+  const auto expect_made_again = [&](const char* what) {
+    EXPECT_EQ(Open().rows[0].tokens.size(), num_tokens) << what;
+    EXPECT_EQ(ReadFile(place().tokens()), kept) << what;
+  };
+  fs::remove(place().tokens());
+  expect_made_again("missing");
+  for (size_t at = 0; at < kept.size(); at += 11) {  // every file made again waits for the disk
+    std::string damaged = kept;
+    damaged[at] ^= 1;
+    WriteUnsynced(place().tokens(), at % 3 == 0 ? kept.substr(0, at) : damaged);
+    expect_made_again("damaged");
+  }
+  Open(static_cast<int64_t>(num_tokens));
+  EXPECT_NE(ReadFile(place().tokens()), kept) << "another limit, another key";
+  ExpectError(ErrorKind::kCorrupt, {"rows.jsonl", "1 over_long"}, [&] { Open(static_cast<int64_t>(num_tokens) - 1); });
+}
+
+TEST_F(LoadDatasetTest, ARefusedFileLeavesNothing) {
+  LoadError({.files = {Write("f.jsonl", "oops\n")}}, ErrorKind::kInvalidInput);
+  EXPECT_TRUE(fs::is_empty(dir_ / "kept"));
 }
 
 TEST_F(LoadDatasetTest, TokensOutsideTheVocabularyAreAFault) {

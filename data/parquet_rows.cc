@@ -250,7 +250,7 @@ void EmitRows(const arrow::RecordBatch& batch, int64_t first_number, const Parqu
 }  // namespace
 
 int64_t ForEachParquetRow(const fs::path& path, const ParquetSinks& sinks) {
-  const MappedFile is_readable(path);  // says in our own words what is wrong with a path
+  const auto num_bytes = static_cast<int64_t>(MappedFile(path).bytes().size());  // says what is wrong with a path
   arrow::CappedMemoryPool pool(arrow::system_memory_pool(), kMaxBytes);
   const auto reader = OpenReader(path, pool);
   const std::vector<int> leaves = ChooseLeaves(path, *reader, sinks);
@@ -265,6 +265,7 @@ int64_t ForEachParquetRow(const fs::path& path, const ParquetSinks& sinks) {
       EmitRows(*batch, num_rows + 1, sinks);
       num_rows += batch->num_rows();
     }
+    if (sinks.position) sinks.position(num_bytes / reader->num_row_groups() * (group + 1));
   }
   return num_rows;
 }

@@ -17,6 +17,7 @@ struct ParquetSinks {
   std::function<std::vector<std::string>(const std::vector<std::string>& columns)> choose;
   std::function<void(int64_t number, Json row)> row;                  // {column: value}
   std::function<void(int64_t number, const std::string& why)> fault;  // a row that is none
+  std::function<void(int64_t bytes)> position = {};  // told after each row group how much of the file was read
 };
 
 // Calls a sink for every row, numbered from 1. Lists become arrays, structs objects, maps objects of their

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/line_position.h"
 #include "core/text.h"
 #include "data/answer.h"
 
@@ -291,15 +292,25 @@ std::variant<EvalRecord, RowFault> ParseEvalRow(std::string_view line, const std
   return ParseRow<EvalRecord>(line, file, number, PromptOf);
 }
 
-int64_t ForEachRow(const fs::path& path, const std::function<void(int64_t, std::string_view)>& row) {
+std::string RowLine(const ExampleRecord& record) {
+  Json messages = Json::array();
+  for (const ChatMessage& m : record.prompt) messages.push_back({{"role", m.role}, {"content", m.content}});
+  messages.push_back({{"role", "assistant"}, {"content", record.response}});
+  return JsonLine({{"source", record.source},
+                   {"messages", messages},
+                   {"origin", record.file + ":" + std::to_string(record.line)}});
+}
+
+int64_t ForEachRow(const fs::path& path, const std::function<void(int64_t, std::string_view)>& row,
+                   const std::function<void(int64_t)>& position) {
   int64_t num_rows = 0;
-  ForEachLine(path, [&](int64_t number, std::string_view text) {
+  ForEachLineWithPosition(path, [&](int64_t number, std::string_view text) {
     constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
     if (number == 1 && text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
     if (IsBlank(text)) return;
     ++num_rows;
     row(number, text);
-  });
+  }, position ? position : [](int64_t) {});
   return num_rows;
 }
 

@@ -39,6 +39,9 @@ struct ExampleRecord {
   int64_t line = 0;  // 1-based
 };
 
+// The line that ParseExampleRow reads back to the same prompt, response and source, with the record's place as "origin".
+std::string RowLine(const ExampleRecord& record);
+
 // One prompt to answer or to score.
 struct EvalRecord {
   std::vector<ChatMessage> messages;  // ends with what the model is to answer
@@ -86,9 +89,9 @@ struct EvalReadOptions {
 EvalFile ReadEvalRecords(const fs::path& path, const EvalReadOptions& options = {});
 
 // Calls `row(number, text)` for every line that is not blank, without a byte order mark at the start of the
-// file. Returns the number of rows. kNotFound for a missing file.
-int64_t ForEachRow(const fs::path& path,
-                   const std::function<void(int64_t number, std::string_view text)>& row);
+// file. Returns the number of rows. kNotFound for a missing file. `position`: of the file, in bytes.
+int64_t ForEachRow(const fs::path& path, const std::function<void(int64_t number, std::string_view text)>& row,
+                   const std::function<void(int64_t bytes)>& position = {});
 
 // The error for a file whose rows are (nearly) all unusable: its name, the fates, the first reasons, what to
 // do.

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/line_position.h"
 #include "core/text.h"
 #include "data/parquet_rows.h"
 #include "data/records.h"
@@ -138,7 +139,7 @@ int64_t ForEachCsvRow(const fs::path& path, char delimiter, const ColumnMap& col
     }
     sinks.row(begin, JsonLine(row));
   };
-  ForEachLine(path, [&](int64_t number, std::string_view text) {
+  ForEachLineWithPosition(path, [&](int64_t number, std::string_view text) {
     if (!reader.in_quotes()) {
       if (number == 1 && text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
       if (Trim(text).empty()) return;
@@ -151,7 +152,7 @@ int64_t ForEachCsvRow(const fs::path& path, char delimiter, const ColumnMap& col
                               path.string(), begin));
     }
     if (ended) finish();
-  });
+  }, sinks.position ? sinks.position : [](int64_t) {});
   if (reader.in_quotes()) {
     ++num_rows;
     sinks.fault(begin, "a quote is not closed");
@@ -213,6 +214,7 @@ int64_t ForEachParquetRow(const fs::path& path, const ColumnMap& columns, const 
   parquet.choose = [&](const std::vector<std::string>& names) { return ChooseColumns(path, names, columns); };
   parquet.row = [&](int64_t number, const Json& row) { sinks.row(number, JsonLine(WithPartNames(row, columns))); };
   parquet.fault = sinks.fault;
+  parquet.position = sinks.position;
   return ForEachParquetRow(path, parquet);
 }
 
@@ -248,7 +250,7 @@ int64_t ForEachDataRow(const fs::path& path, const ColumnMap& columns, const Row
     } else {
       RenameKeys(number, text, columns, sinks);
     }
-  });
+  }, sinks.position);
 }
 
 std::string DataFileStem(const fs::path& path) { return WithoutCompression(path).stem().string(); }

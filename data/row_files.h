@@ -23,6 +23,7 @@ ColumnMap ParseColumns(const std::vector<std::string>& entries);
 struct RowSinks {
   std::function<void(int64_t number, std::string_view json)> row;
   std::function<void(int64_t number, const std::string& why)> fault;  // a row that is none
+  std::function<void(int64_t bytes)> position = {};  // told now and then how much of the file was read
 };
 
 // Calls one of the sinks for every row that is not blank, with the line it begins on (1-based; the header of

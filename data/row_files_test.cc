@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "core/rng.h"
 #include "core/temp_dir.h"
+#include "core/testing_compression.h"
 #include "data/dataset.h"
 
 namespace elrea {
@@ -103,6 +104,32 @@ TEST(DataRows, RandomBytesNeverDoWorseThanAnError) {
       EXPECT_EQ(read.num_rows, static_cast<int64_t>(read.rows.size() + read.faults.size()));
     } catch (const Error&) {
     }
+  }
+}
+
+// Cut or flipped files of every kind: rows and faults, or an Error that names the file. What is compressed and cut is
+// always an error: rows would be missing without a word.
+TEST(DataRows, DamagedFilesNeverLoseRowsInSilence) {
+  const TempDir folder;
+  std::string lines, csv = "instruction,output\n";
+  for (int i = 0; i < 60; ++i) {
+    lines += "{\"instruction\": \"add " + std::to_string(i * i) + "\", \"output\": \"x\"}\n";
+    csv += "\"add " + std::to_string(i * i) + "\",x\n";
+  }
+  const std::pair<const char*, std::string> files[] = {
+      {"rows.jsonl", lines}, {"rows.csv", csv}, {"rows.jsonl.gz", GzipBytes(lines)}, {"rows.csv.zst", ZstdBytes(csv)}};
+  for (const auto& [name, bytes] : files) {
+    const fs::path path = folder / name;
+    WriteUnsynced(path, bytes);
+    int64_t total = 0;
+    const DamageOptions options{.cut_every = bytes.size() / 60 + 1, .flips = 150};
+    const DamageCounts counts = ReadDamaged(path, name, options, [&] {
+      const RowSinks count = {[&](int64_t, std::string_view) { ++total; }, [&](int64_t, const std::string&) { ++total; }};
+      ForEachDataRow(path, {}, count);
+    });
+    const bool compressed = path.extension() == ".gz" || path.extension() == ".zst";
+    if (compressed) EXPECT_GE(counts.refused, (counts.tried - 150) * 9 / 10) << name;
+    EXPECT_GT(total, 1000) << name;
   }
 }
 

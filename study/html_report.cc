@@ -79,7 +79,7 @@ std::string EnsembleSections(Workbench& bench, const StudyResult& result, const 
 std::string Ledger(const StudyJob& job) {
   std::map<std::string, int64_t> held_out;
   for (const EvalRow& row : job.test) ++held_out[row.source];
-  std::string text = "training rows\n" + job.train.ledger.ToTable() + "\nheld-out rows\n";
+  std::string text = "training rows\n" + job.ledger_table + "\nheld-out rows\n";
   for (const auto& [source, count] : held_out) text += fmt::format("{}  {}\n", source, FormatCount(count));
   if (const auto uses = CountExamples(job.test); !uses.empty())
     text += "\nworked examples, dropped until the prompt fits\n" + ExampleUseText(uses);

@@ -160,7 +160,8 @@ const StudyFeatures& HiddenStateFeatures(Workbench& bench) {
 const StudyFeatures& InstructionEmbeddings(Workbench& bench) {
   const StudyJob& job = bench.job();
   std::vector<std::string> train_texts, test_texts;
-  for (const ExampleRecord& record : job.train.records) train_texts.push_back(record.prompt.back().content);
+  for (int64_t row = 0; row < job.train.texts->num_rows(); ++row)
+    train_texts.push_back(job.train.texts->Record(row).prompt.back().content);
   for (const EvalRow& row : job.test) test_texts.push_back(row.instruction);
   const fs::path directory = ResolveModel(job.study.sentence_encoder);
   const SentenceEncoder encoder = SentenceEncoder::Load(directory);

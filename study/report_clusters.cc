@@ -110,7 +110,7 @@ std::string RoutingExamples(const StudyJob& job, const StudyFeatures& features, 
     for (size_t c = 0; c < p.expert_weights.size(); ++c)
       weights += fmt::format("<br>expert {} {:.2f}", c, p.expert_weights[c]);
     for (const Neighbour& row : NearestRows(rows, clustering.mean, feature, kNeighbours)) {
-      const ExampleRecord& example = job.train.records[static_cast<size_t>(row.row)];
+      const ExampleRecord example = job.train.texts->Record(row.row);
       nearest += fmt::format("<p>{:.3f}, {}, {}: {}</p>", row.cosine, labels[static_cast<size_t>(row.row)],
                              EscapeHtml(example.source), EscapeHtml(Shorten(example.prompt.back().content)));
     }

@@ -88,7 +88,7 @@ void WriteResults(const StudyJob& job, const StudyResult& result) {
                {"config", job.config},
                {"backbone", job.decoder->weights().fingerprint}};
   json["data"] = {
-      {"train", job.train.ledger.ToJson()},
+      {"train", job.ledger},
       {"held_out_rows", SourceCounts(job)},
       {"answered_rows", StudyAnsweredRows(job.study, /*central=*/true, num_rows).size()},
       {"answered_by_ablations", StudyAnsweredRows(job.study, /*central=*/false, num_rows).size()}};

@@ -8,6 +8,7 @@
 #include "cluster/clustering_of_labels.h"
 #include "cluster/clusters_file.h"
 #include "core/error.h"
+#include "core/streaming_checksum.h"
 #include "core/log.h"
 #include "features/extract_rows.h"
 
@@ -22,12 +23,12 @@ Json OptionsJson(Options options) {
 }
 
 std::string RowsChecksum(const std::vector<const TokenRow*>& rows) {
-  std::string bytes;
+  StreamingChecksum sum;
   for (const TokenRow* row : rows) {
-    bytes.append(reinterpret_cast<const char*>(row->tokens.data()), row->tokens.size() * sizeof(int32_t));
-    bytes += fmt::format(" {}\n", row->num_prompt);
+    sum.Add(std::as_bytes(std::span(row->tokens)));
+    sum.Add(fmt::format(" {}\n", row->num_prompt));
   }
-  return ChecksumHex(bytes);
+  return sum.Hex();
 }
 
 std::vector<const TokenRow*> Pointers(const std::vector<TokenRow>& rows) {

@@ -31,6 +31,8 @@ struct StudyJob {
   const ChatTemplate* chat;
   const PackedWeights* packed = nullptr;  // as for Generator
   Dataset train = {}, validation = {};
+  Json ledger = {};              // of the training rows, as DataLedger::ToJson
+  std::string ledger_table = {};  // the same for reading
   std::vector<EvalRow> test = {};
   LoraOptions lora = {};
   FinetuneOptions base = {}, expert = {};

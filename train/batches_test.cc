@@ -14,7 +14,7 @@ class BatchesTest : public testing::Test {
   BatchesTest() {
     for (int64_t i = 0; i < 103; ++i) {
       TokenRow row;
-      row.tokens.assign(static_cast<size_t>(3 + (i * 37) % 40), static_cast<int32_t>(i));
+      row.tokens = std::vector<int32_t>(static_cast<size_t>(3 + (i * 37) % 40), static_cast<int32_t>(i));
       row.num_prompt = 2;
       storage_.push_back(row);
     }

@@ -75,7 +75,7 @@ TEST_F(FinetuneTest, LossesAndAdapterEqualAutogradWithTheSameSteps) {
       int64_t count = 0;
       for (int64_t i : batch) {
         const TokenRow& row = *rows_[i];
-        Tensor log_probs = torch::log_softmax(TwinLogits(weights_, config_, leaf, row.tokens), 1);
+        Tensor log_probs = torch::log_softmax(TwinLogits(weights_, config_, leaf, {row.tokens.begin(), row.tokens.end()}), 1);
         for (size_t t = row.num_prompt; t < row.tokens.size(); ++t, ++count) {
           loss = loss - log_probs[static_cast<int64_t>(t) - 1][row.tokens[t]];
         }

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/streaming_checksum.h"
 #include "lora/adapter_file.h"
 
 namespace elrea {
@@ -13,12 +14,12 @@ namespace {
 constexpr const char* kManifest = "finetune.json";
 
 std::string RowsChecksum(const std::vector<const TokenRow*>& rows) {
-  std::string bytes;
+  StreamingChecksum sum;
   for (const TokenRow* row : rows) {
-    bytes.append(reinterpret_cast<const char*>(&row->num_prompt), sizeof row->num_prompt);
-    bytes.append(reinterpret_cast<const char*>(row->tokens.data()), row->tokens.size() * sizeof(int32_t));
+    sum.Add(std::as_bytes(std::span(&row->num_prompt, 1)));
+    sum.Add(std::as_bytes(std::span(row->tokens)));
   }
-  return ChecksumHex(bytes);
+  return sum.Hex();
 }
 
 // How often a state is saved changes nothing of the result, so it is not part of the identity.
