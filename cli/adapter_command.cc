@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "cli/checked_output.h"
 #include "cli/commands.h"
 #include "core/error.h"
 #include "core/log.h"
@@ -24,7 +25,6 @@
 namespace elrea {
 namespace {
 
-constexpr double kExact = 2e-3;            // of f32 results: rounding in another order
 constexpr double kRoundedShare = 0.02;     // of the largest logit, where matrices are stored in 16 bits
 constexpr const char* kRecordKey = "elrea.checked";
 
@@ -40,51 +40,6 @@ Adapter LoadFor(const std::string& path, const ModelWeights& weights) {
   Adapter adapter = LoadAdapter(path, weights.config);
   RequireBackbone(adapter, path, weights.fingerprint, weights.origin);
   return adapter;
-}
-
-void RequireAbsent(const fs::path& output) {
-  if (!fs::exists(output)) return;
-  throw Error(ErrorKind::kInvalidInput, output.string() + " exists; remove it or give another --output");
-}
-
-// What is at `path` goes when the work in between fails.
-class Unfinished {
- public:
-  explicit Unfinished(fs::path path) : path_(std::move(path)) { fs::remove_all(path_); }
-  ~Unfinished() {
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove_all(path_, ignored);
-  }
-  Unfinished(const Unfinished&) = delete;
-  Unfinished& operator=(const Unfinished&) = delete;
-  const fs::path& path() const { return path_; }
-  void RenameTo(const fs::path& target) {
-    fs::rename(path_, target);
-    path_.clear();
-  }
-
- private:
-  fs::path path_;
-};
-
-// Beside the target, with its extension, by which formats are told apart.
-fs::path UnfinishedName(const fs::path& output) {
-  return output.parent_path() / (output.stem().string() + ".unfinished" + output.extension().string());
-}
-
-void Report(const fs::path& output, const Json& record, bool as_json) {
-  Json shown = record;
-  shown.erase("tokens");
-  if (as_json) {
-    shown["output"] = output.string();
-    std::printf("%s\n", JsonLine(shown).c_str());
-    return;
-  }
-  const double allowed = record["tolerance"].get<double>();
-  std::printf("%s\nchecked: %s; largest difference of a logit %.3g (%s), KL divergence %.3g nats\n", output.c_str(),
-              record["compared"].get<std::string>().c_str(), record["max_logit_difference"].get<double>(),
-              allowed > 0 ? fmt::format("allowed {:.3g}", allowed).c_str() : "not bounded",
-              record["mean_kl_nats"].get<double>());
 }
 
 double Frobenius(const Adapter& adapter, const ModelConfig& model) {
@@ -139,7 +94,7 @@ void WriteChecked(const AdapterFlags& flags, const Decoder& decoder, const Adapt
   const ProbeAgreement agreement = CompareProbes(expected, logits);
   if (tolerance > 0) RequireAgreement(agreement, tolerance, compared);
   const Json record = ProbeRecord(compared, agreement, tolerance, decoder);
-  Unfinished written(UnfinishedName(output));
+  UnfinishedOutput written(output);
   const std::map<std::string, std::string> metadata = {{kRecordKey, JsonLine(record)}};
   if (output.extension() == ".gguf") {
     SaveGgufAdapter(written.path(), adapter, decoder.config(), metadata);
@@ -147,10 +102,10 @@ void WriteChecked(const AdapterFlags& flags, const Decoder& decoder, const Adapt
     SaveAdapter(written.path(), adapter, decoder.config(), decoder.weights().origin, metadata);
   }
   const Adapter back = LoadAdapter(written.path(), decoder.config());
-  RequireAgreement(CompareProbes(logits, ProbeLogits(decoder, {back}, {1.0})), kExact,
+  RequireAgreement(CompareProbes(logits, ProbeLogits(decoder, {back}, {1.0})), kExactProbes,
                    "reading back " + output.string());
   written.RenameTo(output);
-  Report(output, record, flags.json);
+  ReportCheck(output, record, flags.json);
 }
 
 void Export(const AdapterFlags& flags) {
@@ -161,7 +116,7 @@ void Export(const AdapterFlags& flags) {
   }
   const Decoder decoder = LoadDecoder(flags.model);
   const Adapter adapter = LoadFor(flags.adapter, decoder.weights());
-  WriteChecked(flags, decoder, adapter, ProbeLogits(decoder, {adapter}, {1.0}), "the adapter before and after conversion", kExact);
+  WriteChecked(flags, decoder, adapter, ProbeLogits(decoder, {adapter}, {1.0}), "the adapter before and after conversion", kExactProbes);
 }
 
 struct MergeFlags {
@@ -189,7 +144,7 @@ void Merge(MergeFlags flags) {
   const bool is_sum = flags.options.method == "cat";
   WriteChecked(flags.common, decoder, merged, ProbeLogits(decoder, adapters, flags.weights),
                "the merged adapter (" + flags.options.method + ") and the weighted sum of the adapters' updates",
-               is_sum ? kExact : 0);
+               is_sum ? kExactProbes : 0);
 }
 
 void Fold(const AdapterFlags& flags) {
@@ -206,12 +161,12 @@ void Fold(const AdapterFlags& flags) {
   const Adapter adapter = LoadFor(flags.adapter, weights);
   torch::Tensor expected = ProbeLogits(Decoder(weights), {adapter}, {1.0});
   const auto folded = FoldAdapter(weights, adapter, is_gguf ? CheckpointFormat::kGguf : CheckpointFormat::kHuggingFace);
-  Unfinished written(UnfinishedName(output));
+  UnfinishedOutput written(output);
   RewriteCheckpoint(source, written.path(), folded, "");
   {
     const Decoder decoder(LoadModelWeights(written.path(), torch::kFloat));
     const ProbeAgreement agreement = CompareProbes(expected, ProbeLogits(decoder));
-    const double allowed = flags.tolerance > 0 ? flags.tolerance : std::max(kExact, kRoundedShare * agreement.largest_logit);
+    const double allowed = flags.tolerance > 0 ? flags.tolerance : std::max(kExactProbes, kRoundedShare * agreement.largest_logit);
     RequireAgreement(agreement, allowed, "the model with the adapter and the folded model");
     record = ProbeRecord("the model with the adapter and the folded model", agreement, allowed, decoder);
   }
@@ -221,7 +176,7 @@ void Fold(const AdapterFlags& flags) {
     WriteJsonFile(written.path() / "elrea_check.json", record);
   }
   written.RenameTo(output);
-  Report(output, record, flags.json);
+  ReportCheck(output, record, flags.json);
 }
 
 void AddCommonFlags(CLI::App& command, AdapterFlags& flags) {

@@ -1,10 +1,13 @@
-// elrea model: backbones as files.
+// elrea model: backbones as files. A quantised one is read back and compared before it gets its name (lora/probe.h).
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <limits>
 
 #include "cli/backbone.h"
+#include "cli/checked_output.h"
 #include "cli/commands.h"
 #include "core/text.h"
+#include "lora/probe.h"
 #include "model/fetch.h"
 #include "model/quantize_checkpoint.h"
 
@@ -74,11 +77,39 @@ void AddInfo(CLI::App& model, Invocation& invocation) {
       [&invocation, flags] { invocation.action = [flags] { PrintInfo(flags->model, flags->json); }; });
 }
 
+struct QuantizeFlags {
+  std::string model, output, to = "nf4_double";
+  bool json = false;
+};
+
+// The logits of the probe tokens. In f32, so that only the stored values matter.
+torch::Tensor ProbesOf(const fs::path& model, WeightStorage storage) {
+  return ProbeLogits(Decoder(LoadModelWeights(model, torch::kFloat, storage)));
+}
+
+// What is written must give the logits of the same codes made in memory; how far these are from the model's own is what
+// quantising costs, which is recorded and only has to be a number.
+void Quantize(const QuantizeFlags& flags) {
+  RequireAbsent(flags.output);
+  const fs::path source = ResolveModel(flags.model), output = fs::path(flags.output).lexically_normal();
+  const WeightStorage storage = ParseWeightStorage(flags.to);
+  UnfinishedOutput written(output.has_filename() ? output : output.parent_path());
+  QuantizeCheckpoint(source, written.path(), storage);
+  const Decoder decoder(LoadModelWeights(written.path(), torch::kFloat, WeightStorage::kKeep));
+  const torch::Tensor logits = ProbeLogits(decoder);
+  const ProbeAgreement codes = CompareProbes(ProbesOf(source, storage), logits);
+  RequireAgreement(codes, kExactProbes, "the model quantised in memory and the one written");
+  const ProbeAgreement cost = CompareProbes(ProbesOf(source, WeightStorage::kDense), logits);
+  RequireAgreement(cost, std::numeric_limits<double>::max(), "the model and its quantised form");
+  Json record = ProbeRecord("the model and its quantised form", cost, 0, decoder);
+  record["max_logit_difference_of_codes"] = codes.max_difference;
+  WriteJsonFile(written.path() / "elrea_check.json", record);
+  written.RenameTo(output.has_filename() ? output : output.parent_path());
+  ReportCheck(flags.output, record, flags.json);
+}
+
 void AddQuantize(CLI::App& model, Invocation& invocation) {
-  struct Flags {
-    std::string model, output, to = "nf4_double";
-  };
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<QuantizeFlags>();
   CLI::App* command = model.add_subcommand(
       "quantize", "write a Hugging Face directory with quantised layers, as bitsandbytes saves them");
   command->add_option("MODEL", flags->model, "a Hugging Face directory")->required();
@@ -87,12 +118,8 @@ void AddQuantize(CLI::App& model, Invocation& invocation) {
       ->check(CLI::IsMember({"nf4", "nf4_double", "int8"}))
       ->capture_default_str();
   command->add_option("--output", flags->output, "the folder to write")->required()->type_name("DIR");
-  command->callback([&invocation, flags] {
-    invocation.action = [flags] {
-      QuantizeCheckpoint(ResolveModel(flags->model), flags->output, ParseWeightStorage(flags->to));
-      std::printf("%s\n", flags->output.c_str());
-    };
-  });
+  command->add_flag("--json", flags->json, "one JSON object");
+  command->callback([&invocation, flags] { invocation.action = [flags] { Quantize(*flags); }; });
 }
 
 void AddDump(CLI::App& model, Invocation& invocation) {
