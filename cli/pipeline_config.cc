@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "core/error.h"
 #include "core/text.h"
 #include "eval/method.h"
 
@@ -31,9 +32,16 @@ Json ValueAt(const Json& root, const std::string& path) {
 PipelineConfig LoadConfig(const fs::path& path, const std::vector<std::string>& overrides) {
   PipelineConfig config;
   OptionSet(config).Load(path, overrides);
-  MakeAdapterConfig(config.lora);
-  AllProjectionDims(config.features);
-  for (const std::string& name : config.eval.methods) FindMethod(name);
+  const auto check = [&] {
+    MakeAdapterConfig(config.lora);
+    AllProjectionDims(config.features);
+    for (const std::string& name : config.eval.methods) FindMethod(name);
+  };
+  if (path.empty()) {
+    check();
+  } else {
+    WithContext(path.string(), check);
+  }
   return config;
 }
 

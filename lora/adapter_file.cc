@@ -14,6 +14,7 @@
 #include "lora/gguf_adapter.h"
 #include "lora/peft_config.h"
 #include "lora/tensor_file.h"
+#include "model/pickle.h"
 
 namespace elrea {
 
@@ -40,13 +41,7 @@ class AdapterTensors {
       OpenShards(directory);
       return;
     }
-    if (!fs::exists(directory / kSingleFile) && fs::exists(directory / "adapter_model.bin")) {
-      throw Error(ErrorKind::kInvalidInput,
-                  fmt::format("{} is a Python pickle, which elrea does not read; convert it with: python -c \"import "
-                              "torch; from safetensors.torch import save_file; "
-                              "save_file(torch.load('adapter_model.bin', weights_only=True), '{}')\"",
-                              (directory / "adapter_model.bin").string(), kSingleFile));
-    }
+    if (!fs::exists(directory / kSingleFile)) RefusePickledAdapter(directory);
     Open(directory / kSingleFile);
   }
 
@@ -199,6 +194,7 @@ void SaveAdapter(const std::filesystem::path& directory, const Adapter& adapter,
 
 Adapter LoadAdapter(const std::filesystem::path& directory, const ModelConfig& model) {
   if (directory.extension() == ".gguf") return LoadGgufAdapter(directory, model);
+  if (!fs::is_directory(directory)) RefusePickledAdapter(directory);
   const PeftConfig config(directory / "adapter_config.json");
   const AdapterTensors tensors(directory);
   std::vector<ModuleUpdate> updates;

@@ -5,10 +5,12 @@
 
 #include <cmath>
 
+#include "core/damage.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/safetensors.h"
 #include "core/temp_dir.h"
+#include "lora/gguf_adapter.h"
 #include "lora/tensor_file.h"
 #include "lora/testing.h"
 #include "model/testing.h"
@@ -134,6 +136,46 @@ TEST_F(AdapterFileTest, DamageIsFound) {
   ExpectRefused(ErrorKind::kNotFound, "adapter_model.safetensors");
   fs::remove(temp_ / "adapter_config.json");
   ExpectRefused(ErrorKind::kNotFound, "adapter_config.json");
+}
+
+// Whatever is cut or flipped in either file: an adapter or an Error that names the folder.
+TEST_F(AdapterFileTest, DamagedFilesNeverDoMoreThanThrow) {
+  Save({.rank = 4, .alpha = 8});
+  const auto load = [&] { LoadAdapter(temp_.path(), model_); };
+  const fs::path tensors = temp_ / "adapter_model.safetensors", config = temp_ / "adapter_config.json";
+  const std::string folder = temp_.path().string();
+  const DamageCounts cut = ReadDamaged(tensors, folder, {.cut_every = 997, .flips = 300}, load);
+  EXPECT_GE(cut.refused, cut.tried - 5);  // all under a checksum, but a name in the header may change case and back
+  const DamageCounts flipped = ReadDamaged(config, folder, {.cut_every = 3, .flips = 500}, load);
+  EXPECT_GT(flipped.refused, flipped.tried / 2);
+  for (const char* text : {"[]", "3", "null", "\"r\"", "{}", "{\"r\": {}}", "{\"r\": 4, \"rank_pattern\": [4]}"}) {
+    WriteUnsynced(config, text);
+    ExpectRefused(ErrorKind::kCorrupt, "adapter_config.json");
+  }
+}
+
+TEST_F(AdapterFileTest, ADamagedGgufLoraNeverDoesMoreThanThrow) {
+  Save({.rank = 4, .alpha = 8});
+  const TempDir folder;
+  const fs::path path = folder / "lora.gguf";
+  SaveGgufAdapter(path, adapter_, model_, {});
+  const DamageCounts counts = ReadDamaged(path, "lora.gguf", {.cut_every = 997, .flips = 400, .flip_within = 4096},
+                                          [&] { LoadAdapter(path, model_); });
+  EXPECT_GT(counts.refused, counts.tried / 2);
+}
+
+// Shapes that only the configuration claims are compared before anything of their size is made.
+TEST_F(AdapterFileTest, ClaimedRanksAreNotBelieved) {
+  Save({.rank = 4, .alpha = 8});
+  for (const int64_t rank : {int64_t{-1}, int64_t{0}, int64_t{65536}, int64_t{1} << 40, INT64_MAX}) {
+    EditConfig("r", rank);
+    try {
+      LoadAdapter(temp_.path(), model_);
+      ADD_FAILURE() << rank << " was accepted";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(temp_.path().string()), std::string::npos) << error.what();
+    }
+  }
 }
 
 TEST_F(AdapterFileTest, ANonFiniteWeightIsRefused) {

@@ -9,6 +9,7 @@
 #include "core/gguf.h"
 #include "core/log.h"
 #include "core/text.h"
+#include "model/pickle.h"
 #include "model/run_program.h"
 
 namespace elrea {
@@ -240,7 +241,10 @@ fs::path ResolveModel(const std::string& name_or_path) {
     throw Error(ErrorKind::kNotFound, fmt::format("{} is not at {}; run `elrea model fetch {}` first",
                                                   model.name, path.string(), model.name));
   }
-  if (fs::exists(name_or_path)) return name_or_path;
+  if (fs::exists(name_or_path)) {
+    if (!fs::is_directory(name_or_path)) RefusePickledModel(name_or_path);
+    return name_or_path;
+  }
   throw Error(ErrorKind::kNotFound,
               fmt::format("model {} does not exist; give a .gguf file, a Hugging Face directory, "
                           "or one of: {}",

@@ -10,6 +10,7 @@
 #include "core/gguf.h"
 #include "core/gguf_builder.h"
 #include "core/safetensors.h"
+#include "model/pickle.h"
 
 namespace elrea {
 
@@ -55,8 +56,7 @@ void RewriteSafetensors(const fs::path& source, const fs::path& target, const st
 
 bool HoldsOtherWeights(const fs::path& path) {
   const std::string extension = path.extension().string();
-  return extension == ".bin" || extension == ".pt" || extension == ".pth" || extension == ".gguf" || extension == ".h5" ||
-         extension == ".msgpack" || extension == ".onnx";
+  return IsPickleName(path) || extension == ".gguf" || extension == ".h5" || extension == ".msgpack" || extension == ".onnx";
 }
 
 void RewriteGguf(const fs::path& source, const fs::path& target, const std::map<std::string, Tensor>& replaced,

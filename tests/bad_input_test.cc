@@ -70,6 +70,17 @@ TEST(BadModel, TruncatedAndCorruptGguf) {
   ExpectFailure(RunElrea({"model", "info", gguf}), kCorrupt, {"m.gguf"});
 }
 
+TEST(BadModel, Pickles) {
+  const TempDir folder;
+  for (const char* name : {"model.pt", "pytorch_model.bin", "consolidated.00.pth"}) {
+    WriteFileAtomically(folder / name, "\x80\x02}q");
+    ExpectFailure(RunElrea({"score", "--model", folder / name, "--text", "x"}), kInvalid,
+                  {name, "Python pickle", "save_pretrained"});
+  }
+  ExpectFailure(RunElrea({"adapter", "info", folder / "model.pt", "--model", TinyModel()}), kInvalid,
+                {"model.pt", "Python pickle", "save_file"});
+}
+
 TEST(BadModel, Tokenizer) {
   const BrokenModel model;
   model.Truncate("tokenizer.json", 2000);
