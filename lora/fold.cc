@@ -42,7 +42,8 @@ std::map<std::string, Tensor> FoldAdapter(ModelWeights& weights, const Adapter& 
         const Tensor update = at::mm(layout.B(adapter.params, layer, id, s), layout.A(adapter.params, layer, id, s));
         int64_t first = 0;
         for (Tensor* matrix : MatricesOf(weights.layers[static_cast<size_t>(layer)], slots[s].projection)) {
-          matrix->add_(update.narrow(0, first, matrix->size(0)), adapter.config.scale());
+          // Not in place: the matrix may lie in the mapped checkpoint.
+          *matrix = matrix->add(update.narrow(0, first, matrix->size(0)), adapter.config.scale());
           first += matrix->size(0);
           changed.insert(matrix);
         }

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/gguf.h"
+#include "core/mapped_pages.h"
 #include "model/dequantize.h"
 #include "model/ggml_codes.h"
 #include "model/quantize.h"
@@ -45,6 +46,9 @@ void FillRows(const RowRange& range, std::vector<float>& row_values) {
       Dequantize(source.type, blocks, {range.out->data_ptr<float>() + row * cols, num_cols});
     }
   }
+  if (range.head_dim > 0) return;  // its rows lie between those of others
+  DropMappedPages(source.bytes.subspan(static_cast<size_t>(range.first_row + range.begin) * row_bytes,
+                                       static_cast<size_t>(range.end - range.begin) * row_bytes));
 }
 
 // Dequantises every slot. One parallel loop over all tensors' rows rather than one per tensor: hundreds of
@@ -100,6 +104,7 @@ std::shared_ptr<const MatrixCodes> KeptBlocks(const GgufTensor& source, const Te
         static_cast<size_t>((slot.first_row + GgufSourceRow(row, head_dim)) * row_bytes), static_cast<size_t>(row_bytes));
     std::memcpy(bytes.data_ptr<uint8_t>() + row * row_bytes, blocks.data(), blocks.size());
   }
+  DropMappedPages(source.bytes);
   return std::make_shared<const GgmlCodes>(source.type, bytes, cols);
 }
 

@@ -8,8 +8,10 @@
 #include <memory>
 
 #include "core/error.h"
+#include "core/mapped_pages.h"
 #include "core/safetensors.h"
 #include "model/bitsandbytes.h"
+#include "model/pickle.h"
 #include "model/quantize.h"
 #include "model/tensor_table.h"
 
@@ -21,16 +23,15 @@ constexpr const char* kIndexFile = "model.safetensors.index.json";
 
 // All tensors of a checkpoint, whatever file they are in.
 struct Checkpoint {
-  std::vector<std::unique_ptr<SafetensorsFile>> files;
   std::map<std::string, TensorView> tensors;
-  std::map<std::string, fs::path> file_of;
+  std::map<std::string, std::shared_ptr<const SafetensorsFile>> file_of;
 
   void Add(const fs::path& path, const std::map<std::string, std::string>* only_listed = nullptr) {
-    files.push_back(std::make_unique<SafetensorsFile>(path));
-    for (const auto& [name, view] : files.back()->tensors()) {
+    const auto file = std::make_shared<const SafetensorsFile>(path);
+    for (const auto& [name, view] : file->tensors()) {
       if (only_listed != nullptr && !IsListed(*only_listed, name, path)) continue;
       tensors.emplace(name, view);
-      file_of.emplace(name, path);
+      file_of.emplace(name, file);
     }
   }
 
@@ -94,15 +95,8 @@ Checkpoint OpenCheckpoint(const fs::path& directory) {
     OpenShards(directory, checkpoint);
   } else if (fs::exists(directory / kSingleFile)) {
     checkpoint.Add(directory / kSingleFile);
-  } else if (fs::exists(directory / "pytorch_model.bin") ||
-             fs::exists(directory / "pytorch_model.bin.index.json")) {
-    throw Error(
-        ErrorKind::kInvalidInput,
-        fmt::format("{}: pytorch_model.bin is a Python pickle, which elrea does not read; convert it with "
-                    "transformers: AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(NEW_DIR) writes "
-                    "{}",
-                    directory.string(), kSingleFile));
   } else {
+    RefusePickledModel(directory);
     throw Error(ErrorKind::kNotFound,
                 fmt::format("{} holds neither {} nor {}; give a model's directory or a .gguf "
                             "file",
@@ -168,12 +162,19 @@ std::string CheckpointFingerprint(const Checkpoint& checkpoint) {
   return Fingerprint(entries);
 }
 
-// A dense tensor of the checkpoint. Old writers did not pad the header, so tensors may lie at odd addresses; those are
-// copied to aligned memory first.
-torch::Tensor StoredValues(const TensorView& view, torch::Dtype type) {
-  if (reinterpret_cast<uintptr_t>(view.bytes.data()) % DTypeBytes(view.dtype) == 0) {
-    // from_blob wants a mutable pointer; the map is read-only, and only read here
-    return torch::from_blob(const_cast<std::byte*>(view.bytes.data()), view.shape, torch::dtype(type));
+// Whether a tensor may lie at this address; old writers did not pad the header.
+bool IsAligned(const TensorView& view) {
+  return reinterpret_cast<uintptr_t>(view.bytes.data()) % DTypeBytes(view.dtype) == 0;
+}
+
+// A dense tensor of the checkpoint, in the mapped file itself where it can be. It keeps the file mapped, and its pages
+// leave the memory with it.
+torch::Tensor StoredValues(const TensorView& view, torch::Dtype type, std::shared_ptr<const SafetensorsFile> file) {
+  if (IsAligned(view)) {
+    // from_blob wants a mutable pointer; the map is read-only, and only read
+    return torch::from_blob(
+        const_cast<std::byte*>(view.bytes.data()), view.shape,
+        [file = std::move(file), bytes = view.bytes](void*) { DropMappedPages(bytes); }, torch::dtype(type));
   }
   torch::Tensor values = torch::empty(view.shape, torch::dtype(type));
   std::memcpy(values.data_ptr(), view.bytes.data(), view.bytes.size());
@@ -193,19 +194,26 @@ class SlotFiller {
       *slot.codes = {Codes(slot.hf_name), slot.first_row, slot.shape[0]};
       return;
     }
-    *slot.tensor = AllocateSlot(slot, dtype_);
     if (is_quantised) {
+      *slot.tensor = AllocateSlot(slot, dtype_);
       DequantizeInto({Codes(slot.hf_name), slot.first_row, slot.shape[0]}, *slot.tensor);
       return;
     }
-    slot.tensor->copy_(Values(slot.hf_name).narrow(0, slot.first_row, slot.shape[0]));
+    const torch::Tensor values = Values(slot.hf_name).narrow(0, slot.first_row, slot.shape[0]);
+    if (values.scalar_type() == dtype_ && !slot.is_vector()) {
+      *slot.tensor = values;  // read where it lies
+      return;
+    }
+    *slot.tensor = AllocateSlot(slot, dtype_);
+    slot.tensor->copy_(values);
     if (add_one) slot.tensor->add_(1);
   }
 
  private:
   torch::Tensor Values(const std::string& name) const {
     const TensorView& view = checkpoint_.tensors.at(name);
-    return StoredValues(view, TorchType(view, name, checkpoint_.file_of.at(name)));
+    const auto& file = checkpoint_.file_of.at(name);
+    return StoredValues(view, TorchType(view, name, file->path()), file);
   }
 
   // Of a whole tensor; slots that are parts of one follow each other and share it.

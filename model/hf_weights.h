@@ -8,7 +8,9 @@
 
 namespace elrea {
 
-// As LoadModelWeights. The files are mapped while loading and released after.
+// As LoadModelWeights. The files are mapped. Matrices that are stored in `dtype` stay where they lie, so the tensors are
+// not to be written to, and the files are not to be changed in place while they live; what is converted leaves the memory
+// tensor by tensor.
 ModelWeights LoadHuggingFaceWeights(const std::filesystem::path& directory, torch::Dtype dtype,
                                     WeightStorage storage);
 

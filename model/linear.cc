@@ -142,6 +142,22 @@ bool CanStreamParts(const Tensor& x, const FrozenMatrix& weight) {
          });
 }
 
+// Matrices that lie one after the other in memory, as gate and up of a mapped checkpoint do, are one already; else a copy.
+Tensor AsOne(const std::vector<Tensor>& parts) {
+  if (parts.size() == 1) return parts[0];
+  int64_t rows = 0;
+  bool in_a_row = true;
+  const std::byte* end = nullptr;
+  for (const Tensor& part : parts) {
+    const auto* begin = part.is_cpu() && part.is_contiguous() ? static_cast<const std::byte*>(part.data_ptr()) : nullptr;
+    in_a_row = in_a_row && begin != nullptr && (rows == 0 || begin == end) && part.scalar_type() == parts[0].scalar_type();
+    if (begin != nullptr) end = begin + part.nbytes();
+    rows += part.size(0);
+  }
+  if (!in_a_row) return torch::cat(parts);
+  return torch::from_blob(parts[0].data_ptr(), {rows, parts[0].size(1)}, [parts](void*) {}, parts[0].options());
+}
+
 }  // namespace
 
 FrozenMatrix::FrozenMatrix(std::vector<MatrixPart> parts) {
@@ -152,7 +168,7 @@ FrozenMatrix::FrozenMatrix(std::vector<MatrixPart> parts) {
   }
   std::vector<Tensor> tensors;
   for (const MatrixPart& part : parts) tensors.push_back(part.dense);
-  dense_ = tensors.size() == 1 ? tensors[0] : torch::cat(tensors);
+  dense_ = AsOne(tensors);
 }
 
 Tensor FrozenMatrix::Dense(torch::Dtype dtype) const {
