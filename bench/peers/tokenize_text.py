@@ -33,7 +33,7 @@ def main():
     parser.add_argument("--input", type=pathlib.Path, required=True)
     parser.add_argument("--output", type=pathlib.Path, required=True)
     args = parser.parse_args()
-    lines = [line for line in args.input.read_text(encoding="utf-8", errors="replace", newline="").split("\n") if line]
+    lines = [line for line in args.input.read_bytes().decode("utf-8", "replace").split("\n") if line]
     name, encode = load(args.model)
     begun = time.perf_counter()
     tokens = encode(lines)
