@@ -28,7 +28,8 @@ struct DamageOptions {
 };
 
 struct DamageCounts {
-  int tried = 0, refused = 0;
+  int cuts = 0, flips = 0;  // copies that were tried
+  int refused = 0;
 };
 
 // Runs `read` with each damaged copy of `path` in its place, then restores the file. `names`: what every
@@ -40,7 +41,6 @@ DamageCounts ReadDamaged(const fs::path& path, std::string_view names, const Dam
   DamageCounts counts;
   const auto try_bytes = [&](const std::string& bytes, const std::string& what) {
     WriteUnsynced(path, bytes);
-    ++counts.tried;
     try {
       read();
     } catch (const Error& error) {
@@ -52,12 +52,12 @@ DamageCounts ReadDamaged(const fs::path& path, std::string_view names, const Dam
       ADD_FAILURE() << path << ", " << what << ": not an elrea::Error: " << other.what();
     }
   };
-  for (size_t size = 0; size < good.size(); size += options.cut_every)
+  for (size_t size = 0; size < good.size(); size += options.cut_every, ++counts.cuts)
     try_bytes(good.substr(0, size), "cut to " + std::to_string(size));
   const char* effort = std::getenv("ELREA_DAMAGE");
   const int flips = options.flips * (effort == nullptr ? 1 : std::max(1, std::atoi(effort)));
   Rng rng(17);
-  for (int i = 0; i < flips && !good.empty(); ++i) {
+  for (int i = 0; i < flips && !good.empty(); ++i, ++counts.flips) {
     std::string flipped = good;
     for (uint64_t count = 1 + rng.Below(3); count > 0; --count)
       flipped[rng.Below(std::min(good.size(), options.flip_within))] ^= static_cast<char>(1 << rng.Below(8));

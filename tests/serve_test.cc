@@ -391,7 +391,9 @@ TEST(ServeManners, ShutdownUnderLoadLosesNoAcceptedRequest) {
     for (auto& client : *clients) {
       const HttpAnswer answer = client->Receive();  // throws where the connection is cut
       const Json json = answer.json();
-      if (clients == &accepted) EXPECT_EQ(answer.status, 200) << answer.body;
+      if (clients == &accepted) {
+        EXPECT_EQ(answer.status, 200) << answer.body;
+      }
       if (answer.status == 503) {
         EXPECT_EQ(json["error"]["code"], "shutting_down");
         continue;
