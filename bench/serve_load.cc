@@ -122,7 +122,7 @@ Tally Load(const ServerProcess& server, const Questions& questions, const LoadPl
     SleepUntil(begun + plan.ramp_s * static_cast<double>(number) / static_cast<double>(plan.clients));
     for (;;) {
       const int64_t index = next++;
-      if (plan.offered_per_s > 0) SleepUntil(begun + static_cast<double>(index) / plan.offered_per_s);
+      if (plan.offered_per_s > 0) SleepUntil(std::min(end, begun + static_cast<double>(index) / plan.offered_per_s));
       if (NowSeconds() >= end || index >= plan.most) return;
       const Question question = questions.At(index);
       const LoadAnswer answer = AskStreaming(server.port(), question.body);
