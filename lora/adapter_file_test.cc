@@ -145,7 +145,8 @@ TEST_F(AdapterFileTest, DamagedFilesNeverDoMoreThanThrow) {
   const fs::path tensors = temp_ / "adapter_model.safetensors", config = temp_ / "adapter_config.json";
   const std::string folder = temp_.path().string();
   const DamageCounts cut = ReadDamaged(tensors, folder, {.cut_every = 997, .flips = 300}, load);
-  EXPECT_GE(cut.refused, cut.cuts + cut.flips * 98 / 100);  // all under a checksum, but a name in the header may change case and back
+  // All under a checksum, but a name in the header may change case and back.
+  EXPECT_GE(cut.refused, cut.cuts + cut.flips - cut.flips / 60);
   const DamageCounts flipped = ReadDamaged(config, folder, {.cut_every = 3, .flips = 500}, load);
   EXPECT_GT(flipped.refused, flipped.flips / 2);
   for (const char* text : {"[]", "3", "null", "\"r\"", "{}", "{\"r\": {}}", "{\"r\": 4, \"rank_pattern\": [4]}"}) {
