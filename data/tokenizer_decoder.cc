@@ -30,10 +30,20 @@ std::string CleanUp(std::string text) {
   return text;
 }
 
-std::string Joined(const Pieces& pieces) {
-  std::string text;
-  for (const std::string& piece : pieces) text += piece;
-  return text;
+// Calls `on_bytes` with the bytes of neighbouring byte pieces ("<0x41>") together, and `on_piece` with every other piece, in
+// order.
+template <typename OnBytes, typename OnPiece>
+void ForEachByteRun(const Pieces& pieces, OnBytes on_bytes, OnPiece on_piece) {
+  std::string run;
+  for (const std::string& piece : pieces) {
+    if (const auto byte = ByteOfFallbackPiece(piece)) {
+      run += static_cast<char>(*byte);
+      continue;
+    }
+    if (!run.empty()) on_bytes(std::exchange(run, {}));
+    on_piece(piece);
+  }
+  if (!run.empty()) on_bytes(run);
 }
 
 Pieces Run(const TokenDecoder::ByteLevel&, const Pieces& pieces, BrokenBytes broken) {
@@ -44,29 +54,18 @@ Pieces Run(const TokenDecoder::ByteLevel&, const Pieces& pieces, BrokenBytes bro
 
 Pieces Run(const TokenDecoder::ByteFallback&, const Pieces& pieces, BrokenBytes broken) {
   Pieces made;
-  std::string run;
-  const auto flush = [&] {
-    if (run.empty()) return;
+  const auto bytes = [&](const std::string& run) {
     if (broken == BrokenBytes::kKeep || IsValidUtf8(run)) {
       made.push_back(run);
     } else {
       made.insert(made.end(), run.size(), std::string(kReplacement));
     }
-    run.clear();
   };
-  for (const std::string& piece : pieces) {
-    if (const auto byte = ByteOfFallbackPiece(piece)) {
-      run += static_cast<char>(*byte);
-      continue;
-    }
-    flush();
-    made.push_back(piece);
-  }
-  flush();
+  ForEachByteRun(pieces, bytes, [&](const std::string& piece) { made.push_back(piece); });
   return made;
 }
 
-Pieces Run(const TokenDecoder::Fuse&, const Pieces& pieces, BrokenBytes) { return {Joined(pieces)}; }
+Pieces Run(const TokenDecoder::Fuse&, const Pieces& pieces, BrokenBytes) { return {Join(pieces, "")}; }
 
 Pieces Run(const TokenDecoder::Replace& replace, Pieces pieces, BrokenBytes) {
   for (std::string& piece : pieces) {
@@ -135,23 +134,17 @@ std::string ReplaceBytewise(std::string_view bytes) {
 }
 
 Pieces Run(const TokenDecoder::SentencePiece& rules, const Pieces& pieces, BrokenBytes broken) {
-  std::string text, run;
+  std::string text;
   bool at_start = true, dropped = false;
-  const auto flush = [&] {
+  const auto bytes = [&](const std::string& run) {
     text += broken == BrokenBytes::kReplace ? ReplaceBytewise(run) : run;
-    run.clear();
   };
-  for (const std::string& piece : pieces) {
-    if (const auto byte = ByteOfFallbackPiece(piece)) {
-      run += static_cast<char>(*byte);
-      continue;
-    }
-    flush();
+  ForEachByteRun(pieces, bytes, [&](const std::string& piece) {
     if (dropped || !text.empty()) at_start = false;
     dropped = false;
     if (piece == rules.unknown) {
       text += rules.unknown_surface;
-      continue;
+      return;
     }
     std::string_view rest = piece;
     if (at_start && rules.drops_dummy_prefix && rest.starts_with(kLowLine)) {
@@ -159,8 +152,7 @@ Pieces Run(const TokenDecoder::SentencePiece& rules, const Pieces& pieces, Broke
       dropped = !rules.drops_all_leading;
     }
     text += ReplaceAll(rest, kLowLine, " ");
-  }
-  flush();
+  });
   return {text};
 }
 
@@ -171,7 +163,7 @@ std::string TokenDecoder::Decode(std::vector<std::string> pieces, BrokenBytes br
   for (const Step& step : steps_) {
     pieces = std::visit([&](const auto& one) { return Run(one, std::move(pieces), broken); }, step);
   }
-  return Joined(pieces);
+  return Join(pieces, "");
 }
 
 // A word before and one behind keep the rules of beginnings and ends away from the piece.
