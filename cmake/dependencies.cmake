@@ -12,7 +12,22 @@ if(NOT Torch_DIR AND NOT DEFINED ENV{Torch_DIR})
     message(FATAL_ERROR "libtorch not found. Run `make setup`, or pass -DTorch_DIR=<torch>/share/cmake/Torch.")
   endif()
 endif()
+# A CUDA libtorch adds the flags of these GPUs to CMAKE_CUDA_FLAGS and ignores CMAKE_CUDA_ARCHITECTURES. Unset, it asks the
+# GPU of this machine, of which there may be none.
+if(NOT TORCH_CUDA_ARCH_LIST AND NOT DEFINED ENV{TORCH_CUDA_ARCH_LIST})
+  set(TORCH_CUDA_ARCH_LIST "8.0;9.0+PTX")
+endif()
 find_package(Torch REQUIRED)
+
+# Our own kernels for the GPU, wherever libtorch has it too. Such a libtorch is not found without a CUDA compiler.
+set(cuda_torch OFF)
+if(TARGET torch_cuda AND CMAKE_CUDA_COMPILER)
+  set(cuda_torch ON)
+endif()
+option(ELREA_CUDA "Build the fused kernels for CUDA too" ${cuda_torch})
+if(ELREA_CUDA AND NOT cuda_torch)
+  message(FATAL_ERROR "ELREA_CUDA needs a CUDA build of libtorch and nvcc: ${Torch_DIR} is not one.")
+endif()
 
 # libtorch brings its own copy of the OpenMP run time. Linking the system's as well would give a program two thread
 # pools that compete for the same cores, so ours is torch's wherever there is one.

@@ -4,6 +4,10 @@
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_CUDA_STANDARD 17)  # the newest that Debian's CMake can ask nvcc for
+set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+set(CMAKE_CUDA_EXTENSIONS OFF)
+set(CMAKE_CUDA_RUNTIME_LIBRARY None)  # the run time that libtorch is linked with serves us too
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 
@@ -18,20 +22,27 @@ if(ELREA_CCACHE)
 endif()
 
 add_library(elrea_flags INTERFACE)
-target_compile_options(elrea_flags INTERFACE -Wall -Wextra -Wno-unknown-pragmas -Winvalid-pch)
+# Flags of the C++ compiler, which nvcc does not take.
+function(elrea_cxx_options)
+  target_compile_options(elrea_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${ARGN}>")
+endfunction()
+elrea_cxx_options(-Wall -Wextra -Wno-unknown-pragmas -Winvalid-pch)
 if(ELREA_CCACHE)
-  target_compile_options(elrea_flags INTERFACE -fpch-preprocess)
+  elrea_cxx_options(-fpch-preprocess)
 endif()
 if(ELREA_NATIVE)
-  target_compile_options(elrea_flags INTERFACE -march=native)
+  elrea_cxx_options(-march=native)
 endif()
 if(ELREA_WERROR)
-  target_compile_options(elrea_flags INTERFACE -Werror)
+  elrea_cxx_options(-Werror)
+endif()
+if(ELREA_CUDA)
+  target_compile_definitions(elrea_flags INTERFACE ELREA_CUDA)
 endif()
 if(ELREA_SANITIZE)
   # vptr needs type information that libtorch does not export.
-  target_compile_options(elrea_flags INTERFACE -fsanitize=address,undefined -fno-sanitize=vptr
-                                               -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  elrea_cxx_options(-fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all
+                    -fno-omit-frame-pointer)
   target_link_options(elrea_flags INTERFACE -fsanitize=address,undefined)
 endif()
 target_include_directories(elrea_flags INTERFACE ${CMAKE_SOURCE_DIR})
@@ -60,13 +71,18 @@ function(elrea_use_torch target)
   target_precompile_headers(${target} REUSE_FROM elrea_torch)
 endfunction()
 
-# elrea_library(<folder> [TORCH] DEPS ...): elrea_<folder> and, where there are tests, <folder>_tests.
+# elrea_library(<folder> [TORCH] DEPS ...): elrea_<folder> and, where there are tests, <folder>_tests. *.cu belong to it
+# where ELREA_CUDA is on; they include no torch header.
 function(elrea_library folder)
   cmake_parse_arguments(arg "TORCH" "" "DEPS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cc)
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   list(FILTER sources EXCLUDE REGEX "_(test|bench)\\.cc$")
+  if(ELREA_CUDA)
+    file(GLOB kernels CONFIGURE_DEPENDS ${folder}/*.cu)
+    list(APPEND sources ${kernels})
+  endif()
   if(NOT sources)
     add_library(elrea_${folder} INTERFACE)
     target_link_libraries(elrea_${folder} INTERFACE elrea_flags ${arg_DEPS})
