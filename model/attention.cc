@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "model/bf16_attention.h"
 #include "model/decode_attention.h"
+#include "model/flash_attention.h"
 #include "model/kv_cache.h"
 #include "model/parallel_tasks.h"
 
@@ -147,12 +148,47 @@ void ForEachHead(const AttentionShape& s, const PackedBatch& batch, bool paralle
 void AppendToCaches(const AttentionShape& s, const PackedBatch& batch, int64_t layer, const Tensor& qkv) {
   int64_t q_width = s.heads * s.head_dim, kv_width = s.kv_heads * s.head_dim;
   for (int64_t i = 0; i < batch.num_segments(); ++i) {
+    if (batch.cache(i) != nullptr) batch.cache(i)->Reserve(batch.cache(i)->length() + batch.length(i));
+  }
+  if (CanAttendOnCuda(s, qkv)) return AppendToCachesOnCuda(s, batch, layer, qkv);
+  for (int64_t i = 0; i < batch.num_segments(); ++i) {
     if (batch.cache(i) == nullptr) continue;
     KvCache& cache = *batch.cache(i);
-    cache.Reserve(cache.length() + batch.length(i));
     Tensor rows = qkv.narrow(0, batch.begin(i), batch.length(i));
     cache.keys(layer).narrow(0, cache.length(), batch.length(i)).copy_(rows.narrow(1, q_width, kv_width));
     cache.values(layer).narrow(0, cache.length(), batch.length(i)).copy_(rows.narrow(1, q_width + kv_width, kv_width));
+  }
+}
+
+void AttendHead(const AttentionShape& s, const PackedBatch& batch, int64_t layer, int64_t segment, int64_t kv_head,
+                const Tensor& qkv, const Tensor& out) {
+  const int64_t q_width = s.heads * s.head_dim, kv_width = s.kv_heads * s.head_dim;
+  const Tensor rows = qkv.narrow(0, batch.begin(segment), batch.length(segment));
+  const KvCache* cache = batch.cache(segment);
+  const int64_t past = cache ? cache->length() : 0, total = past + batch.length(segment);
+  const Tensor keys = cache ? cache->keys(layer).narrow(0, 0, total) : rows.narrow(1, q_width, kv_width);
+  const Tensor values = cache ? cache->values(layer).narrow(0, 0, total) : rows.narrow(1, q_width + kv_width, kv_width);
+  Tensor result = out.narrow(0, batch.begin(segment), batch.length(segment));
+  if (CanAttendBf16(s, qkv)) return AttendBf16(s, rows, keys, values, past, kv_head, result);
+  AttendTask(s, rows, keys, values, past, kv_head, result);
+}
+
+// Rows with nothing before them by the flash kernels, which take all segments in one launch: the others' results there are
+// written over. A token after a cache by the decoding kernel; more of them, and soft-capped scores, head by head.
+void AttendOnCuda(const AttentionShape& s, const PackedBatch& batch, int64_t layer, const Tensor& qkv, Tensor& out) {
+  int64_t single = 0;
+  std::vector<int64_t> other;
+  for (int64_t i = 0; i < batch.num_segments(); ++i) {
+    if (batch.cache(i) != nullptr && batch.length(i) == 1) {
+      ++single;
+    } else if (s.softcap > 0 || (batch.cache(i) != nullptr && batch.cache(i)->length() > 0)) {
+      other.push_back(i);
+    }
+  }
+  if (single + std::ssize(other) < batch.num_segments()) FlashAttention(s, batch, qkv, out);
+  if (single > 0) DecodeAttentionOnCuda(s, batch, layer, qkv, out);
+  for (int64_t i : other) {
+    for (int64_t kv_head = 0; kv_head < s.kv_heads; ++kv_head) AttendHead(s, batch, layer, i, kv_head, qkv, out);
   }
 }
 
@@ -164,26 +200,18 @@ AttentionShape LayerAttention(const ModelConfig& c, int64_t layer) {
 }
 
 void Attention(const AttentionShape& s, const PackedBatch& batch, int64_t layer, const Tensor& qkv, Tensor& out) {
-  int64_t q_width = s.heads * s.head_dim, kv_width = s.kv_heads * s.head_dim;
   AppendToCaches(s, batch, layer, qkv);
+  if (CanAttendOnCuda(s, qkv)) return AttendOnCuda(s, batch, layer, qkv, out);
   if (!batch.caches.empty() && batch.num_tokens() == batch.num_segments() && CanDecodeFused(s, qkv)) {
     return DecodeAttention(s, batch, layer, qkv, out);
   }
-  ForEachHead(s, batch, qkv.is_cpu(), [&](int64_t i, int64_t kv_head) {
-    Tensor rows = qkv.narrow(0, batch.begin(i), batch.length(i));
-    const KvCache* cache = batch.cache(i);
-    int64_t past = cache ? cache->length() : 0;
-    int64_t total = past + batch.length(i);
-    Tensor keys = cache ? cache->keys(layer).narrow(0, 0, total) : rows.narrow(1, q_width, kv_width);
-    Tensor values = cache ? cache->values(layer).narrow(0, 0, total) : rows.narrow(1, q_width + kv_width, kv_width);
-    Tensor result = out.narrow(0, batch.begin(i), batch.length(i));
-    if (CanAttendBf16(s, qkv)) return AttendBf16(s, rows, keys, values, past, kv_head, result);
-    AttendTask(s, rows, keys, values, past, kv_head, result);
-  });
+  ForEachHead(s, batch, qkv.is_cpu(),
+              [&](int64_t i, int64_t kv_head) { AttendHead(s, batch, layer, i, kv_head, qkv, out); });
 }
 
 void AttentionBackward(const AttentionShape& s, const PackedBatch& batch, const Tensor& qkv, const Tensor& out,
                        const Tensor& grad_out, Tensor& grad_qkv) {
+  if (CanAttendOnCuda(s, qkv) && s.softcap == 0) return FlashAttentionBackward(s, batch, qkv, grad_out, grad_qkv);
   ForEachHead(s, batch, qkv.is_cpu(), [&](int64_t i, int64_t kv_head) {
     auto rows = [&](const Tensor& t) { return t.narrow(0, batch.begin(i), batch.length(i)); };
     if (CanAttendBf16(s, qkv)) {

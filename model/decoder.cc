@@ -72,9 +72,9 @@ Tensor Decoder::RopeFor(int64_t layer, int64_t num_positions) const {
   return (local ? rope_local_ : rope_)->Get(num_positions);
 }
 
-Tensor Decoder::Positions(const PackedBatch& batch) const {
-  Tensor positions = torch::empty({batch.num_tokens()}, torch::kLong);
-  int64_t* p = positions.data_ptr<int64_t>();
+TokenPositions Decoder::Positions(const PackedBatch& batch) const {
+  TokenPositions positions = {torch::empty({batch.num_tokens()}, torch::kLong)};
+  int64_t* p = positions.at.data_ptr<int64_t>();
   for (int64_t s = 0; s < batch.num_segments(); ++s) {
     int64_t past = batch.cache(s) ? batch.cache(s)->length() : 0;
     if (past + batch.length(s) > config().context_length) {
@@ -84,13 +84,15 @@ Tensor Decoder::Positions(const PackedBatch& batch) const {
                               past + batch.length(s), config().context_length));
     }
     for (int64_t i = 0; i < batch.length(s); ++i) *p++ = past + i;
+    positions.end = std::max(positions.end, past + batch.length(s));
   }
+  positions.at = positions.at.to(device());
   return positions;
 }
 
 Tensor Decoder::Forward(const PackedBatch& batch, LinearDelta* delta, ForwardTape* tape) const {
   at::NoGradGuard no_grad;
-  Tensor positions = Positions(batch);
+  const TokenPositions positions = Positions(batch);
   Tensor residual = weights_.embedding.index_select(0, batch.ids.to(device())).to(torch::kFloat);  // [tokens, dim]
   if (config().embedding_scale != 1) residual.mul_(config().embedding_scale);
   if (tape) *tape = {tape->first_layer, std::vector<LayerTape>(config().layers), positions};
@@ -106,7 +108,7 @@ Tensor Decoder::Forward(const PackedBatch& batch, LinearDelta* delta, ForwardTap
   return residual.add_(pending);
 }
 
-void Decoder::RotateAndNormQk(int64_t layer, const Tensor& positions, Tensor& qkv, LayerTape* tape) const {
+void Decoder::RotateAndNormQk(int64_t layer, const TokenPositions& positions, Tensor& qkv, LayerTape* tape) const {
   const ModelConfig& c = config();
   Tensor k = qkv.narrow(1, c.heads * c.head_dim, c.kv_heads * c.head_dim);
   if (c.qk_norm) {
@@ -124,13 +126,13 @@ void Decoder::RotateAndNormQk(int64_t layer, const Tensor& positions, Tensor& qk
   Rotate(layer, positions, qkv, /*inverse=*/false);
 }
 
-void Decoder::Rotate(int64_t layer, const Tensor& positions, Tensor& qkv, bool inverse) const {
+void Decoder::Rotate(int64_t layer, const TokenPositions& positions, Tensor& qkv, bool inverse) const {
   const ModelConfig& c = config();
-  Tensor table = RopeFor(layer, positions.max().item<int64_t>() + 1);
+  Tensor table = RopeFor(layer, positions.end);
   if (!table.defined()) return;
   Tensor k = qkv.narrow(1, c.heads * c.head_dim, c.kv_heads * c.head_dim);
-  Rope(qkv, c.heads, c.head_dim, table, positions, inverse);
-  Rope(k, c.kv_heads, c.head_dim, table, positions, inverse);
+  Rope(qkv, c.heads, c.head_dim, table, positions.at, inverse);
+  Rope(k, c.kv_heads, c.head_dim, table, positions.at, inverse);
 }
 
 Tensor Decoder::Linear(int64_t layer, LinearGroup group, const FrozenMatrix& weight, const PackedBatch& batch,
@@ -173,7 +175,7 @@ Tensor BlockOutputGradient(const Tensor& grad_residual, torch::Dtype dtype, cons
 
 }  // namespace
 
-void Decoder::AttentionBlock(int64_t layer, const PackedBatch& batch, const Tensor& positions, LinearDelta* delta,
+void Decoder::AttentionBlock(int64_t layer, const PackedBatch& batch, const TokenPositions& positions, LinearDelta* delta,
                              Tensor& residual, Tensor& pending, LayerTape* tape) const {
   const LayerWeights& w = weights_.layers[layer];
   LayerTape none;

@@ -29,10 +29,16 @@ struct LayerTape {
   torch::Tensor ffn_post_in, ffn_post_rstd;
 };
 
+// Where the tokens of a pass stand in their sequences.
+struct TokenPositions {
+  torch::Tensor at;  // [tokens] i64 on the model's device
+  int64_t end = 0;   // one past the last
+};
+
 struct ForwardTape {
   int64_t first_layer = 0;  // set before Forward; blocks below keep nothing and get no backward pass
   std::vector<LayerTape> layers;
-  torch::Tensor positions;  // [tokens] i64 cpu
+  TokenPositions positions;
 };
 
 // Const-shareable after construction.
@@ -78,9 +84,9 @@ class Decoder {
     FrozenMatrix qkv, o, gate_up, down;
     std::array<torch::Tensor, kNumLinearGroups> bias;
   };
-  torch::Tensor Positions(const PackedBatch& batch) const;
+  TokenPositions Positions(const PackedBatch& batch) const;
   torch::Tensor FinalNorm(const torch::Tensor& rows, torch::Tensor& rstd, torch::Tensor& saved) const;
-  void AttentionBlock(int64_t layer, const PackedBatch& batch, const torch::Tensor& positions, LinearDelta* delta,
+  void AttentionBlock(int64_t layer, const PackedBatch& batch, const TokenPositions& positions, LinearDelta* delta,
                       torch::Tensor& residual, torch::Tensor& pending, LayerTape* tape) const;
   void MlpBlock(int64_t layer, const PackedBatch& batch, LinearDelta* delta, torch::Tensor& residual,
                 torch::Tensor& pending, LayerTape* tape) const;
@@ -90,8 +96,8 @@ class Decoder {
                               torch::Tensor& grad_residual) const;
   torch::Tensor Linear(int64_t layer, LinearGroup group, const FrozenMatrix& weight, const PackedBatch& batch,
                        const torch::Tensor& x, LinearDelta* delta) const;
-  void RotateAndNormQk(int64_t layer, const torch::Tensor& positions, torch::Tensor& qkv, LayerTape* tape) const;
-  void Rotate(int64_t layer, const torch::Tensor& positions, torch::Tensor& qkv, bool inverse) const;
+  void RotateAndNormQk(int64_t layer, const TokenPositions& positions, torch::Tensor& qkv, LayerTape* tape) const;
+  void Rotate(int64_t layer, const TokenPositions& positions, torch::Tensor& qkv, bool inverse) const;
 
   ModelWeights weights_;
   std::vector<Fused> fused_;

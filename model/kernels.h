@@ -36,7 +36,7 @@ void SliceNormBackward(torch::Tensor grad, int64_t num_slices, const torch::Tens
 
 // Rotary embedding of `num_heads` heads starting at column 0 of x [tokens, >= num_heads * head_dim] T, in place,
 // half-split order: (a, b) -> (a cos - b sin, b cos + a sin); `inverse` turns back (the backward pass).
-// table [positions, 2, head_dim / 2] f32 (cos, sin); positions [tokens] i64, cpu.
+// table [positions, 2, head_dim / 2] f32 (cos, sin); positions [tokens] i64 on the device of x.
 void Rope(torch::Tensor x, int64_t num_heads, int64_t head_dim, const torch::Tensor& table,
           const torch::Tensor& positions, bool inverse);
 

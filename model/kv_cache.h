@@ -27,6 +27,7 @@ class KvCache {
   T* key_data(int64_t layer) const { return keys_.data_ptr<T>() + layer * keys_.stride(0); }
   template <typename T>
   T* value_data(int64_t layer) const { return values_.data_ptr<T>() + layer * values_.stride(0); }
+  int64_t layer_stride() const { return keys_.stride(0); }  // elements between the same position of two layers
   // The decoder advances the length once per pass, after the last layer.
   void Advance(int64_t num_tokens) { length_ += num_tokens; }
   // Forgets positions from `length` on. REQUIRES: length <= length().

@@ -12,4 +12,9 @@ PackedBatch PackRows(const std::vector<std::span<const int32_t>>& rows) {
   return batch;
 }
 
+const torch::Tensor& PackedBatch::OffsetsOn(torch::Device device) const {
+  if (!device_offsets.defined()) device_offsets = torch::tensor(offsets, torch::kInt).to(device, torch::kInt, /*non_blocking=*/true);
+  return device_offsets;
+}
+
 }  // namespace elrea

@@ -22,6 +22,11 @@ struct PackedBatch {
   int64_t begin(int64_t segment) const { return offsets[segment]; }
   int64_t length(int64_t segment) const { return offsets[segment + 1] - offsets[segment]; }
   KvCache* cache(int64_t segment) const { return caches.empty() ? nullptr : caches[segment]; }
+
+  // The offsets as attention kernels read them: [segments + 1] i32 on the device, sent once.
+  const torch::Tensor& OffsetsOn(torch::Device device) const;
+  mutable torch::Tensor device_offsets = {};  // what it keeps
+  mutable torch::Tensor device_caches = {};   // where the caches are, for the layers of one pass (model/flash_attention.cc)
 };
 
 // Packs rows in order. REQUIRES: no row is empty.
