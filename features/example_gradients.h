@@ -8,8 +8,10 @@
 
 #include <array>
 #include <functional>
+#include <optional>
 #include <vector>
 
+#include "features/batched_gradients.h"
 #include "lora/adapter_runs.h"
 
 namespace elrea {
@@ -18,12 +20,17 @@ namespace elrea {
 // threads: concurrently for different segments, in a fixed order for one.
 using GradientSink = std::function<void(int64_t segment, int64_t begin, int64_t count, const float* grad)>;
 
-// Single-thread use; its own work is parallel over segments.
+// The same piece of all segments at once: gradients [segments, count] f32 on the device of the pass.
+using BatchSink = std::function<void(int64_t begin, const torch::Tensor& gradients)>;
+
+// Single-thread use; its own work is parallel over segments on the CPU, and batched over them on other devices.
 class ExampleGradients : public TrainableDelta {
  public:
   // lora_of_segment[s]: the adapter that segment s runs under; all have the layout of the first. Neighbours with the same
   // adapter share their products. The adapters must outlive the passes.
   ExampleGradients(std::vector<const LoraWeights*> lora_of_segment, GradientSink sink);
+  // For passes on another device than the CPU.
+  ExampleGradients(std::vector<const LoraWeights*> lora_of_segment, BatchSink sink);
 
   void AddForward(int64_t layer, LinearGroup group, const PackedBatch& batch, const torch::Tensor& x,
                   torch::Tensor& y) override;
@@ -33,9 +40,12 @@ class ExampleGradients : public TrainableDelta {
  private:
   AdapterRuns Runs(const PackedBatch& batch) const;
   const AdapterLayout& layout() const { return lora_of_segment_[0]->layout(); }
+  void Emit(const AdapterLayout::Group& slots, const PackedBatch& batch, const SegmentRows& rows);
 
   std::vector<const LoraWeights*> lora_of_segment_;
   GradientSink sink_;
+  BatchSink batch_sink_;
+  std::optional<BatchedGradients> batched_;  // made by the first group of a pass that is not on the CPU
   std::vector<std::array<torch::Tensor, kNumLinearGroups>> hidden_;
 };
 

@@ -18,6 +18,7 @@
 #include "core/files.h"
 #include "core/json.h"
 #include "features/projection_adam.h"
+#include "features/projection_sums.h"
 
 namespace elrea {
 
@@ -163,11 +164,17 @@ FeatureExtractor::FeatureExtractor(const Decoder& decoder, std::vector<FeatureCh
   for (FeatureCheckpoint& c : checkpoints) {
     if (first_layer_ > 0) ForgetBefore(FirstParam(layout_, first_layer_), c);
     auto weights = std::make_unique<LoraWeights>(layout_, c.adapter, decoder.dtype(), decoder.device());
-    stages_.push_back({std::move(c), std::move(weights)});
+    Tensor m, v;
+    if (ProjectionSums::Serves(decoder.device())) {
+      m = c.m.to(decoder.device());
+      v = c.v.to(decoder.device());
+    }
+    stages_.push_back({std::move(c), std::move(weights), m, v});
   }
 }
 
-void FeatureExtractor::Backpropagate(const std::vector<Segment>& segments, const GradientSink& sink) {
+template <typename Sink>
+void FeatureExtractor::Backpropagate(const std::vector<Segment>& segments, const Sink& sink) {
   TokenSpans rows;
   std::vector<const LoraWeights*> adapters;
   for (const Segment& segment : segments) {
@@ -193,14 +200,29 @@ void FeatureExtractor::AddPass(const std::vector<Segment>& segments, const std::
     ProjectAdam(FormOf(c, options_), grad, c.m.data_ptr<float>() + begin, c.v.data_ptr<float>() + begin, begin, count,
                 projections_, parts);
   };
-  if (pieces_aligned_) return Backpropagate(segments, project);
+  if (pieces_aligned_ && ProjectionSums::Serves(decoder_.device())) return AddDevicePass(segments, sums);
+  if (pieces_aligned_) return Backpropagate(segments, GradientSink(project));
   // Odd widths (tiny models): gather whole gradients first.
   std::vector<std::vector<float>> whole(segments.size(), std::vector<float>(layout_.num_params()));
-  Backpropagate(segments, [&](int64_t segment, int64_t begin, int64_t count, const float* grad) {
+  Backpropagate(segments, GradientSink([&](int64_t segment, int64_t begin, int64_t count, const float* grad) {
     std::copy(grad, grad + count, whole[segment].begin() + begin);
-  });
+  }));
   for (size_t i = 0; i < segments.size(); ++i) {
     project(static_cast<int64_t>(i), 0, layout_.num_params(), whole[i].data());
+  }
+}
+
+void FeatureExtractor::AddDevicePass(const std::vector<Segment>& segments, const std::vector<float*>& sums) {
+  std::vector<DeviceAdamForm> rows;
+  for (const Segment& segment : segments) {
+    rows.push_back({FormOf(segment.stage->checkpoint, options_), segment.stage->device_m, segment.stage->device_v});
+  }
+  ProjectionSums pass(projections_, rows, decoder_.device());
+  Backpropagate(segments, BatchSink([&](int64_t begin, const Tensor& gradients) { pass.Add(begin, gradients); }));
+  const Tensor added = pass.Take();
+  for (size_t i = 0; i < sums.size(); ++i) {
+    const float* row = added.data_ptr<float>() + static_cast<int64_t>(i) * sum_size_;
+    for (int64_t k = 0; k < sum_size_; ++k) sums[i][k] += row[k];
   }
 }
 
@@ -268,9 +290,9 @@ std::vector<std::vector<float>> FeatureExtractor::RawGradients(const TokenSpans&
     TokenSpans rows(instructions.begin() + static_cast<int64_t>(begin), instructions.begin() + static_cast<int64_t>(end));
     std::vector<Segment> segments;
     for (const auto& row : rows) segments.push_back({row, &stages_.back()});
-    Backpropagate(segments, [&, first = begin](int64_t segment, int64_t at, int64_t count, const float* grad) {
+    Backpropagate(segments, GradientSink([&, first = begin](int64_t segment, int64_t at, int64_t count, const float* grad) {
       std::copy(grad, grad + count, gradients[first + segment].begin() + at);
-    });
+    }));
   }
   return gradients;
 }

@@ -83,6 +83,7 @@ class FeatureExtractor {
   struct Stage {
     FeatureCheckpoint checkpoint;
     std::unique_ptr<LoraWeights> weights;
+    torch::Tensor device_m, device_v;  // the checkpoint's moments where ProjectionSums serves; else undefined
   };
   const Decoder& decoder_;
   FeatureOptions options_;
@@ -100,9 +101,13 @@ class FeatureExtractor {
   std::vector<float> SumSegments(const std::vector<Segment>& segments, size_t rows);
   // sums[i] [sum_size of all projections] += R a_t of segment i.
   void AddPass(const std::vector<Segment>& segments, const std::vector<float*>& sums);
+  // The same on a device that ProjectionSums serves.
+  void AddDevicePass(const std::vector<Segment>& segments, const std::vector<float*>& sums);
   // Row `row` of the features of each length, from its sums.
   void FinishRow(const float* sum, size_t row, std::vector<std::vector<float>>& features) const;
-  void Backpropagate(const std::vector<Segment>& segments, const GradientSink& sink);
+  // Sink: GradientSink, or BatchSink where the model is not on the CPU.
+  template <typename Sink>
+  void Backpropagate(const std::vector<Segment>& segments, const Sink& sink);
 
   std::vector<RandomProjection> projections_;  // one for each length
   int64_t sum_size_ = 0;                       // of all projections

@@ -38,6 +38,7 @@ class RandomProjection {
   int64_t d_proj() const { return d_proj_; }
   int64_t repetitions() const { return repetitions_; }
   uint64_t seed() const { return seed_; }
+  const std::vector<uint64_t>& stream_seeds() const { return stream_seeds_; }  // [repetitions]
 
   // Floats in a running sum: d_proj plus the part that has yet to wrap around.
   int64_t sum_size() const { return d_proj_ + kLanes; }

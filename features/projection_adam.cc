@@ -8,28 +8,20 @@
 #endif
 
 namespace elrea {
-namespace {
 
-// The form's constants with the bias corrections 1 - b^n divided in.
-struct Coefficients {
-  float m, g, v, g_squared, eps;
-
-  explicit Coefficients(const AdamForm& form) {
-    const double steps = static_cast<double>(form.steps);
-    const double correction1 = 1 - std::pow(form.beta1, steps), correction2 = 1 - std::pow(form.beta2, steps);
-    m = static_cast<float>(form.momentum ? form.beta1 / correction1 : 0);
-    g = static_cast<float>((1 - form.beta1) / correction1);
-    v = static_cast<float>(form.beta2 / correction2);
-    g_squared = static_cast<float>((1 - form.beta2) / correction2);
-    eps = static_cast<float>(form.eps);
-  }
-};
-
-}  // namespace
+AdamCoefficients::AdamCoefficients(const AdamForm& form) {
+  const double steps = static_cast<double>(form.steps);
+  const double correction1 = 1 - std::pow(form.beta1, steps), correction2 = 1 - std::pow(form.beta2, steps);
+  m = static_cast<float>(form.momentum ? form.beta1 / correction1 : 0);
+  g = static_cast<float>((1 - form.beta1) / correction1);
+  v = static_cast<float>(form.beta2 / correction2);
+  g_squared = static_cast<float>((1 - form.beta2) / correction2);
+  eps = static_cast<float>(form.eps);
+}
 
 void ApplyAdamFormPortable(const AdamForm& form, const float* g, const float* m, const float* v,
                            int64_t count, float* out) {
-  const Coefficients c(form);
+  const AdamCoefficients c(form);
   for (int64_t i = 0; i < count; ++i) {
     const float first = form.momentum ? std::fma(c.m, m[i], c.g * g[i]) : c.g * g[i];
     const float second = std::fma(c.v, v[i], c.g_squared * (g[i] * g[i]));
@@ -41,7 +33,7 @@ void ApplyAdamForm(const AdamForm& form, const float* g, const float* m, const f
                    float* out) {
   int64_t i = 0;
 #ifdef __AVX512F__
-  const Coefficients c(form);
+  const AdamCoefficients c(form);
   const __m512 c_m = _mm512_set1_ps(c.m), c_g = _mm512_set1_ps(c.g), c_v = _mm512_set1_ps(c.v);
   const __m512 c_g_squared = _mm512_set1_ps(c.g_squared), eps = _mm512_set1_ps(c.eps);
   for (; i + 16 <= count; i += 16) {

@@ -19,6 +19,14 @@ struct AdamForm {
   bool momentum = true;  // false: the term b1 m, common to all rows, is left out
 };
 
+// The form's constants with the bias corrections 1 - b^n divided in:
+// a = (.m m + .g g) / (sqrt(.v v + .g_squared g^2) + .eps).
+struct AdamCoefficients {
+  float m, g, v, g_squared, eps;
+
+  explicit AdamCoefficients(const AdamForm& form);
+};
+
 // out[i] = a of coordinate i, from gradient g and the moments m, v (v >= 0). m may be null without momentum.
 void ApplyAdamForm(const AdamForm& form, const float* g, const float* m, const float* v, int64_t count,
                    float* out);

@@ -27,7 +27,7 @@ void Turn(const Tensor& rows, BFloat16* turned) {
 
 bool SegmentGradients::CanUseBf16(const SegmentRows& rows) const {
   const auto whole = [](int64_t width) { return width % 16 == 0; };
-  return HasBf16Products() && rows.x.is_cpu() && rows.x.scalar_type() == torch::kBFloat16 && whole(rows.x.size(1)) &&
+  return HasBf16Products() && rows.x.scalar_type() == torch::kBFloat16 && whole(rows.x.size(1)) &&
          std::all_of(group_.slots.begin(), group_.slots.end(),
                      [&](const AdapterLayout::Slot& slot) { return whole(slot.out) && whole(slot.out_first); }) &&
          whole(rows.grad_y.size(1));
@@ -39,13 +39,13 @@ void SegmentGradients::Emit(const SegmentRows& rows, const Sink& sink) const {
 
 void SegmentGradients::EmitF32(const SegmentRows& rows, const Sink& sink) const {
   Tensor x = rows.x.to(torch::kFloat), grad_y = rows.grad_y.to(torch::kFloat);
-  Tensor grad_a = at::mm(rows.grad_h.t(), x).cpu();
+  Tensor grad_a = at::mm(rows.grad_h.t(), x);
   sink(group_.a_offset, grad_a.numel(), grad_a.data_ptr<float>());
   for (size_t s = 0; s < group_.slots.size(); ++s) {
     const AdapterLayout::Slot& slot = group_.slots[s];
     Tensor grad_b = at::mm(grad_y.narrow(1, slot.out_first, slot.out).t(),
                            rows.h.narrow(1, static_cast<int64_t>(s) * rank_, rank_));
-    grad_b = grad_b.mul_(scale_).cpu();
+    grad_b.mul_(scale_);
     sink(slot.b_offset, grad_b.numel(), grad_b.data_ptr<float>());
   }
 }

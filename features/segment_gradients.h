@@ -11,7 +11,7 @@
 
 namespace elrea {
 
-// Rows of one segment.
+// Rows of one segment, or of all of a pass.
 struct SegmentRows {
   torch::Tensor x;       // [length, in] T
   torch::Tensor grad_y;  // [length, group out] T
@@ -19,7 +19,7 @@ struct SegmentRows {
   torch::Tensor grad_h;  // [length, slots * rank] f32
 };
 
-// Thread-safe.
+// On the CPU. Thread-safe.
 class SegmentGradients {
  public:
   SegmentGradients(const AdapterLayout::Group& group, int64_t rank, float scale)

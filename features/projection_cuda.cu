@@ -1,0 +1,64 @@
+// One thread per coordinate: a block of threads is one block of 256 coordinates (16 vectors of 16 lanes) of one row.
+// features/projection.h has the definition.
+#include "features/projection_cuda.h"
+
+#include <cuda_runtime.h>
+
+namespace elrea::cuda {
+namespace {
+
+constexpr int kLanes = 16, kVectors = 16, kBlock = kLanes * kVectors;
+
+__device__ uint64_t MixBits(uint64_t x) {
+  x ^= x >> 30;
+  x *= 0xbf58476d1ce4e5b9ULL;
+  x ^= x >> 27;
+  x *= 0x94d049bb133111ebULL;
+  return x ^ (x >> 31);
+}
+
+__device__ uint64_t Hash(uint64_t stream_seed, uint64_t vector) {
+  return MixBits(stream_seed + 0x9e3779b97f4a7c15ULL * (vector + 1));
+}
+
+__device__ float WithSign(float value, uint64_t bits, int lane) { return (bits >> lane) & 1 ? -value : value; }
+
+__device__ float AdamForm(const AdamTerms& t, float g, int64_t at) {
+  const float first = t.c_m != 0 ? fmaf(t.c_m, t.m[at], t.c_g * g) : t.c_g * g;
+  const float second = fmaf(t.c_v, t.v[at], t.c_g_squared * (g * g));
+  return first / (sqrtf(second) + t.eps);
+}
+
+__global__ void ProjectKernel(const float* gradients, int64_t begin, int64_t count, const AdamTerms* terms,
+                              ProjectionTerms projection, float* sums, int64_t sum_stride) {
+  __shared__ float mixed[kBlock];
+  const int thread = threadIdx.x, vector = thread / kLanes, lane = thread % kLanes;
+  const int64_t row = blockIdx.y, place = static_cast<int64_t>(blockIdx.x) * kBlock + thread;
+  const uint64_t vector_idx = static_cast<uint64_t>(begin / kLanes + static_cast<int64_t>(blockIdx.x) * kVectors + vector);
+  const uint64_t hash = Hash(projection.stream_seeds[0], vector_idx);
+  float value = 0;
+  if (place < count) value = AdamForm(terms[row], gradients[row * count + place], begin + place);
+  value = WithSign(value, hash >> 16, lane);
+  for (int stride = kLanes; stride < kBlock; stride *= 2) {
+    mixed[thread] = value;
+    __syncthreads();
+    value = thread & stride ? mixed[thread - stride] - value : value + mixed[thread + stride];
+    __syncthreads();
+  }
+  float* sum = sums + row * sum_stride;
+  for (int r = 0; r < projection.repetitions; ++r) {
+    const uint64_t bits = r == 0 ? hash : Hash(projection.stream_seeds[r], vector_idx);
+    const int64_t offset = static_cast<int64_t>(((bits >> 32) * static_cast<uint64_t>(projection.d_proj)) >> 32);
+    atomicAdd(sum + offset + lane, WithSign(value, bits, lane));
+  }
+}
+
+}  // namespace
+
+void ProjectAdam(const float* gradients, int64_t rows, int64_t begin, int64_t count, const AdamTerms* terms,
+                 const ProjectionTerms& projection, float* sums, int64_t sum_stride, cudaStream_t stream) {
+  const dim3 grid(static_cast<unsigned>((count + kBlock - 1) / kBlock), static_cast<unsigned>(rows));
+  ProjectKernel<<<grid, kBlock, 0, stream>>>(gradients, begin, count, terms, projection, sums, sum_stride);
+}
+
+}  // namespace elrea::cuda
