@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "ensemble/disagreement.h"
 #include "lora/decode_adapter.h"
+#include "model/device_memory.h"
 
 namespace elrea {
 
@@ -30,6 +31,11 @@ struct DecodeBatch::Active {
   std::string unsent = "";  // final text held back while it may begin a stop string
   Completion completion = {};
   bool has_read_prompt = false, finished = false;
+
+  // Whether the next token is the likeliest of the mixture and nothing else is asked of its logits.
+  bool TakesLikeliest() const {
+    return request.sampling.temperature == 0 && bias.empty() && request.num_alternatives == 0 && !request.NeedsMembers();
+  }
 
   // What member `m` has yet to read.
   std::span<const int32_t> Unread(size_t m) const {
@@ -109,6 +115,17 @@ struct DecodeBatch::Outputs {
     std::stable_sort(rows.begin(), rows.end(), [&](const Row& a, const Row& b) { return place(a) < place(b); });
   }
 };
+
+GenerateLimits GenerateLimits::ForThroughput(const Decoder& decoder) {
+  GenerateLimits limits;
+  const std::optional<int64_t> free = FreeDeviceBytes(decoder.device());
+  if (!free) return limits;
+  constexpr int64_t kPositions = 1024, kMostRows = 2048;  // of a cache, as a guess; beyond these rows products gain nothing
+  const int64_t fitting = *free / 2 / KvCache::NumBytes(decoder.config(), decoder.dtype(), kPositions);
+  limits.max_rows = std::clamp(fitting, limits.max_rows, kMostRows);
+  limits.max_prefill_tokens = 32768;
+  return limits;
+}
 
 DecodeBatch::DecodeBatch(const Decoder& decoder, const Tokenizer& tokenizer, std::vector<int32_t> stop_tokens,
                          const GenerateLimits& limits, const PackedWeights* packed, PrefixCache* prefixes)
@@ -224,7 +241,11 @@ void DecodeBatch::Advance(std::vector<Active*> wave, bool prefill, const TokenCa
 // One pass over the rows of a wave: whole prompts (prefill) or one token each.
 void DecodeBatch::Pass(const std::vector<Active*>& wave, bool prefill, const TokenCallback& on_token) {
   const Outputs outputs(wave, places_);
-  const Tensor logits = !prefill && engine_ ? EngineLogits(wave, outputs) : ForwardLogits(wave, outputs);
+  Tensor logits = !prefill && engine_ ? EngineLogits(wave, outputs) : ForwardLogits(wave, outputs);
+  if (!logits.is_cpu() && std::all_of(wave.begin(), wave.end(), [](const Active* a) { return a->TakesLikeliest(); })) {
+    return AcceptLikeliest(wave, logits, on_token);
+  }
+  logits = logits.cpu();
   for (size_t r = 0; r < wave.size(); ++r) {
     const GenerateRequest& request = wave[r]->request;
     if (request.mixing == Mixing::kProbabilities) {
@@ -232,7 +253,20 @@ void DecodeBatch::Pass(const std::vector<Active*>& wave, bool prefill, const Tok
       MixProbabilities(request.members, logits.narrow(0, outputs.first[r] + 1, members), logits[outputs.first[r]]);
     }
     wave[r]->has_read_prompt = true;
-    wave[r]->finished = !AcceptToken(*wave[r], logits.data_ptr<float>() + outputs.first[r] * logits.size(1), on_token);
+    const float* of_request = logits.data_ptr<float>() + outputs.first[r] * logits.size(1);
+    wave[r]->finished = !AcceptToken(*wave[r], Sample(*wave[r], of_request), of_request, on_token);
+  }
+}
+
+// Greedy tokens are found where the logits are, which are [wave, vocab] here: two numbers a request leave the device.
+void DecodeBatch::AcceptLikeliest(const std::vector<Active*>& wave, const Tensor& logits, const TokenCallback& on_token) {
+  const auto [best, ids] = logits.max(1);
+  const Tensor log_probs = (best - torch::logsumexp(logits, 1)).cpu(), tokens = ids.cpu();
+  for (size_t r = 0; r < wave.size(); ++r) {
+    const auto i = static_cast<int64_t>(r);
+    const SampledToken token = {static_cast<int32_t>(tokens.data_ptr<int64_t>()[i]), log_probs.data_ptr<float>()[i]};
+    wave[r]->has_read_prompt = true;
+    wave[r]->finished = !AcceptToken(*wave[r], token, /*logits=*/nullptr, on_token);
   }
 }
 
@@ -250,7 +284,7 @@ Tensor DecodeBatch::EngineLogits(const std::vector<Active*>& wave, const Outputs
   return logits;
 }
 
-// [outputs, vocab] f32 on the CPU.
+// [outputs, vocab] f32 on the model's device.
 Tensor DecodeBatch::ForwardLogits(const std::vector<Active*>& wave, const Outputs& outputs) {
   std::vector<std::span<const int32_t>> tokens;
   std::vector<const LoraWeights*> adapters;
@@ -275,15 +309,18 @@ Tensor DecodeBatch::ForwardLogits(const std::vector<Active*>& wave, const Output
     for (size_t r = 0; r < outputs.rows.size(); ++r) last.push_back(batch.offsets[r + 1] - 1);
     residual = residual.index_select(0, torch::tensor(last, torch::kLong).to(residual.device()));
   }
-  return decoder_.MixedLogits(residual, weights.to(residual.device())).cpu().contiguous();
+  return decoder_.MixedLogits(residual, weights.to(residual.device())).contiguous();
 }
 
-// Samples the next token of one request from its rows of logits; false when it has ended.
-bool DecodeBatch::AcceptToken(Active& a, const float* logits, const TokenCallback& on_token) {
+SampledToken DecodeBatch::Sample(const Active& a, const float* logits) const {
+  const std::span<const float> mixed(logits, static_cast<size_t>(decoder_.config().vocab));
+  return SampleToken(mixed, a.request.sampling, a.request.stream, a.completion.tokens.size(), a.bias);
+}
+
+// The next token of one request; false when it has ended. `logits` are its rows, null where TakesLikeliest.
+bool DecodeBatch::AcceptToken(Active& a, const SampledToken& sampled, const float* logits, const TokenCallback& on_token) {
   const auto vocab = static_cast<size_t>(decoder_.config().vocab);
-  const std::span<const float> mixed(logits, vocab);
   Completion& c = a.completion;
-  const SampledToken sampled = SampleToken(mixed, a.request.sampling, a.request.stream, c.tokens.size(), a.bias);
   if (std::find(stop_tokens_.begin(), stop_tokens_.end(), sampled.token) != stop_tokens_.end()) {
     c.reason = FinishReason::kStopToken;
     const std::string rest = a.unsent + a.decoder.Flush();
@@ -292,7 +329,7 @@ bool DecodeBatch::AcceptToken(Active& a, const float* logits, const TokenCallbac
     return false;
   }
   DecodedToken decoded{sampled.token, sampled.log_prob};
-  if (a.request.num_alternatives > 0) decoded.alternatives = LikeliestTokens(mixed, a.request.num_alternatives);
+  if (a.request.num_alternatives > 0) decoded.alternatives = LikeliestTokens({logits, vocab}, a.request.num_alternatives);
   if (a.request.measure_disagreement) {
     std::vector<std::span<const float>> members;
     std::vector<double> weights;

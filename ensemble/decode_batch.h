@@ -55,6 +55,10 @@ struct Completion {
 };
 
 struct GenerateLimits {
+  // What suits a model on this device where nobody waits for a single request: on a GPU many more rows, as far as their
+  // caches fit the memory that is free.
+  static GenerateLimits ForThroughput(const Decoder& decoder);
+
   int64_t max_rows = 48;              // members of all requests that decode together
   int64_t max_prefill_tokens = 2048;  // tokens of one prompt pass
   // Positions that a cache has room for beyond its prompt at first; it grows when they are used up. A server that
@@ -124,7 +128,9 @@ class DecodeBatch {
   void Pass(const std::vector<Active*>& wave, bool prefill, const TokenCallback& on_token);
   torch::Tensor ForwardLogits(const std::vector<Active*>& wave, const Outputs& outputs);
   torch::Tensor EngineLogits(const std::vector<Active*>& wave, const Outputs& outputs);
-  bool AcceptToken(Active& active, const float* logits, const TokenCallback& on_token);
+  void AcceptLikeliest(const std::vector<Active*>& wave, const torch::Tensor& logits, const TokenCallback& on_token);
+  SampledToken Sample(const Active& active, const float* logits) const;
+  bool AcceptToken(Active& active, const SampledToken& sampled, const float* logits, const TokenCallback& on_token);
   bool EmitText(Active& active, const DecodedToken& decoded, const TokenCallback& on_token);
   void End(Active& active, const EndCallback& on_end);
 

@@ -65,18 +65,18 @@ Tensor MixHidden(const Decoder& decoder, const std::vector<MixtureMember>& membe
     Tensor sum;
     const double total = TotalWeight(members);
     for (size_t m = 0; m < members.size(); ++m) {
-      const Tensor log_probs = torch::log_softmax(decoder.Logits(hidden[m]).cpu(), 1) + std::log(members[m].weight / total);
+      const Tensor log_probs = torch::log_softmax(decoder.Logits(hidden[m]), 1) + std::log(members[m].weight / total);
       sum = sum.defined() ? torch::logaddexp(sum, log_probs) : log_probs;
     }
     return sum;
   }
   Tensor shares = torch::empty({num_members}, torch::kDouble);
   for (int64_t m = 0; m < num_members; ++m) shares[m] = members[static_cast<size_t>(m)].weight;
-  shares = (shares / shares.sum()).to(torch::kFloat);
+  shares = (shares / shares.sum()).to(torch::kFloat).to(hidden[0].device());
   // Row q of the weights takes position q of every member: [count, members * count].
   const int64_t count = hidden[0].size(0);
-  const Tensor weights = torch::eye(count).unsqueeze(1).mul(shares.view({1, num_members, 1})).reshape({count, -1});
-  return decoder.MixedLogits(torch::cat(hidden), weights.to(hidden[0].device())).cpu();
+  const Tensor weights = torch::eye(count, shares.options()).unsqueeze(1).mul(shares.view({1, num_members, 1}));
+  return decoder.MixedLogits(torch::cat(hidden), weights.reshape({count, -1}));
 }
 
 void VisitLogits(const Decoder& decoder, const std::vector<MixtureMember>& members, std::span<const int32_t> tokens,
@@ -93,7 +93,7 @@ void VisitLogits(const Decoder& decoder, const std::vector<MixtureMember>& membe
     for (int64_t m = 0; m < num_members; ++m) {
       hidden.push_back(residual[m].narrow(0, begin, std::min(kPositions, n - begin)));
     }
-    visit(begin, MixHidden(decoder, members, hidden, Mixing::kLogits));
+    visit(begin, MixHidden(decoder, members, hidden, Mixing::kLogits).cpu());
   }
 }
 

@@ -32,7 +32,7 @@ class Generator {
   DecodeBatch batch_;
 };
 
-// Logits [positions, vocab] f32 on the CPU of a mixture whose members' hidden states are given: hidden[m] [positions,
+// Logits [positions, vocab] f32, on the model's device, of a mixture whose members' hidden states are given: hidden[m] [positions,
 // dim] f32 as Decoder::Forward returns them. For Mixing::kProbabilities these are the logarithms of the mean
 // probabilities. REQUIRES: one tensor per member, at least one.
 torch::Tensor MixHidden(const Decoder& decoder, const std::vector<MixtureMember>& members,

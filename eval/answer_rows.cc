@@ -14,7 +14,8 @@ class AnswerLoop {
       : job_(job),
         plan_(plan),
         log_(job.path, num_rows(), job.chunk_rows),
-        generator_(*job.decoder, *job.tokenizer, job.chat->stop_tokens(), {}, job.packed),
+        generator_(*job.decoder, *job.tokenizer, job.chat->stop_tokens(), GenerateLimits::ForThroughput(*job.decoder),
+                   job.packed),
         progress_(job.label, num_rows(), "rows") {}
 
   std::vector<Prediction> Run() {
