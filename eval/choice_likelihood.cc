@@ -106,7 +106,7 @@ ChoiceLogProbs RowChoices(const LossJob& job, const RowPlan& plan, int64_t row, 
   const EvalChoices& choices = job.rows[static_cast<size_t>(row)].choices;
   const Tensor logits =
       MixHidden(*job.decoder, plan.members, ChoiceStates(job, plan, row, kept), plan.mixing);
-  const Tensor log_probs = torch::log_softmax(logits, 1);
+  const Tensor log_probs = torch::log_softmax(logits, 1).cpu();
   const auto at = log_probs.accessor<float, 2>();
   ChoiceLogProbs sums;
   int64_t state = 1;  // of the next choice's second token

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <utility>
 
 #include "core/error.h"
 #include "core/log.h"
@@ -14,41 +16,87 @@ namespace {
 
 using torch::Tensor;
 
-// The states of one row's response under each member: those that predict its tokens. [members][response, dim] f32.
-std::vector<Tensor> ResponseStates(const LossJob& job, const RowPlan& plan, int64_t row) {
-  const EvalRow& r = job.rows[static_cast<size_t>(row)];
-  std::vector<int32_t> tokens = r.prompt;
-  tokens.insert(tokens.end(), r.response.begin(), r.response.end() - 1);
-  std::vector<Tensor> states(plan.members.size());
-  std::vector<size_t> missing;
-  std::vector<const LoraWeights*> adapters;
-  for (size_t m = 0; m < plan.members.size(); ++m) {
-    const auto key = std::make_pair(plan.members[m].adapter, row);
-    if (job.cache != nullptr && job.cache->contains(key)) {
-      states[m] = job.cache->at(key);
-    } else {
-      missing.push_back(m);
-      adapters.push_back(plan.members[m].adapter);
+// States of responses by member of a plan: those that predict the response's tokens. [members][response, dim] f32.
+using MemberStates = std::vector<Tensor>;
+
+// Tokens of one pass: enough for whole products on the CPU, and on a GPU for more than its launches take.
+int64_t TokensPerPass(const Decoder& decoder) { return decoder.device().is_cpu() ? 2048 : 32768; }
+
+// A state that has yet to be made.
+struct MissingStates {
+  size_t plan, member;
+  const LoraWeights* adapter;
+};
+
+// What the model reads of a row: all but the last token of the response.
+std::vector<int32_t> TokensRead(const EvalRow& row) {
+  std::vector<int32_t> tokens = row.prompt;
+  tokens.insert(tokens.end(), row.response.begin(), row.response.end() - 1);
+  return tokens;
+}
+
+// Takes what the cache knows; returns the rest, those under one adapter side by side.
+std::vector<MissingStates> TakeKnownStates(const LossJob& job, std::span<const RowPlan> plans,
+                                           std::span<const int64_t> rows, std::vector<MemberStates>& states) {
+  std::vector<MissingStates> missing;
+  std::map<const LoraWeights*, size_t> places;  // in the order of appearance
+  for (size_t i = 0; i < plans.size(); ++i) {
+    for (size_t m = 0; m < plans[i].members.size(); ++m) {
+      const LoraWeights* adapter = plans[i].members[m].adapter;
+      if (job.cache != nullptr && job.cache->contains({adapter, rows[i]})) {
+        states[i][m] = job.cache->at({adapter, rows[i]});
+      } else {
+        places.try_emplace(adapter, places.size());
+        missing.push_back({i, m, adapter});
+      }
     }
   }
-  if (missing.empty()) return states;
-  LoraMix mix(adapters);
-  const Tensor residual =
-      job.decoder->Forward(PackRows(std::vector<std::span<const int32_t>>(missing.size(), tokens)), &mix);
-  const auto length = static_cast<int64_t>(tokens.size()), count = static_cast<int64_t>(r.response.size());
-  for (size_t i = 0; i < missing.size(); ++i) {
-    const size_t m = missing[i];
-    states[m] = residual.narrow(0, static_cast<int64_t>(i + 1) * length - count, count).clone();
-    if (job.cache != nullptr && plan.owned == nullptr) (*job.cache)[{plan.members[m].adapter, row}] = states[m];
+  std::stable_sort(missing.begin(), missing.end(), [&](const MissingStates& a, const MissingStates& b) {
+    return places.at(a.adapter) < places.at(b.adapter);
+  });
+  return missing;
+}
+
+// One MemberStates per plan; plans[i] is of row rows[i].
+std::vector<MemberStates> ResponseStates(const LossJob& job, std::span<const RowPlan> plans,
+                                         std::span<const int64_t> rows) {
+  std::vector<MemberStates> states;
+  std::vector<std::vector<int32_t>> tokens;
+  for (size_t i = 0; i < plans.size(); ++i) {
+    states.emplace_back(plans[i].members.size());
+    tokens.push_back(TokensRead(job.rows[static_cast<size_t>(rows[i])]));
+  }
+  const std::vector<MissingStates> missing = TakeKnownStates(job, plans, rows, states);
+  for (size_t begin = 0, end = 0; begin < missing.size(); begin = end) {
+    std::vector<std::span<const int32_t>> read;
+    std::vector<const LoraWeights*> adapters;
+    size_t length = 0;
+    for (; end < missing.size(); ++end) {
+      const std::vector<int32_t>& next = tokens[missing[end].plan];
+      if (end > begin && std::cmp_greater(length + next.size(), TokensPerPass(*job.decoder))) break;
+      read.emplace_back(next);
+      adapters.push_back(missing[end].adapter);
+      length += next.size();
+    }
+    LoraMix mix(adapters);
+    const PackedBatch batch = PackRows(read);
+    const Tensor residual = job.decoder->Forward(batch, &mix);
+    for (size_t k = begin; k < end; ++k) {
+      const auto [plan, member, adapter] = missing[k];
+      const int64_t count = std::ssize(job.rows[static_cast<size_t>(rows[plan])].response);
+      const Tensor made = residual.narrow(0, batch.offsets[k - begin + 1] - count, count).clone();
+      states[plan][member] = made;
+      if (job.cache != nullptr && plans[plan].owned == nullptr) (*job.cache)[{adapter, rows[plan]}] = made;
+    }
   }
   return states;
 }
 
-double RowLoss(const LossJob& job, const RowPlan& plan, int64_t row) {
+double RowLoss(const LossJob& job, const RowPlan& plan, const MemberStates& states, int64_t row) {
   const std::vector<int32_t>& response = job.rows[static_cast<size_t>(row)].response;
-  const Tensor logits = MixHidden(*job.decoder, plan.members, ResponseStates(job, plan, row), plan.mixing);
+  const Tensor logits = MixHidden(*job.decoder, plan.members, states, plan.mixing);
   const Tensor targets = torch::tensor(std::vector<int64_t>(response.begin(), response.end()), torch::kLong);
-  return at::nll_loss(torch::log_softmax(logits, 1), targets).item<double>();
+  return at::nll_loss(torch::log_softmax(logits, 1), targets.to(logits.device())).item<double>();
 }
 
 bool Fits(const Decoder& decoder, const EvalRow& row) {
@@ -67,8 +115,9 @@ std::vector<double> MeasureLosses(const LossJob& job, const Planner& plan) {
       if (Fits(*job.decoder, job.rows[static_cast<size_t>(i)])) fitting.push_back(i);
     }
     const std::vector<RowPlan> plans = plan(fitting);
+    const std::vector<MemberStates> states = ResponseStates(job, plans, fitting);
     for (size_t i = 0; i < fitting.size(); ++i) {
-      losses[static_cast<size_t>(fitting[i])] = RowLoss(job, plans[i], fitting[i]);
+      losses[static_cast<size_t>(fitting[i])] = RowLoss(job, plans[i], states[i], fitting[i]);
       progress.Add(1);
     }
   }
