@@ -1,6 +1,7 @@
 // Methods without clusters: the backbone, adapters trained on everything or on one data set, and their
 // ensembles.
 #include <algorithm>
+#include <numeric>
 
 #include "core/error.h"
 #include "study/method.h"
@@ -40,6 +41,14 @@ StudyPlan LoraEnsemble(Workbench& bench) {
   return EveryRow(bench, adapters);
 }
 
+// What the experts are, but for the division: the base trained on under their options, on all rows. What an ensemble of
+// experts gains over it is not more training.
+StudyPlan ContinuedBase(Workbench& bench) {
+  std::vector<int64_t> all(bench.job().train.rows.size());
+  std::iota(all.begin(), all.end(), 0);
+  return EveryRow(bench, bench.Experts({all}));
+}
+
 StudyPlan SelfConsistency(Workbench& bench) {
   StudyPlan plan = EveryRow(bench, {&bench.Base()});
   plan.mixing = MixingRule::kVotes;
@@ -59,6 +68,8 @@ StudyPlan EveryRow(const Workbench& bench, std::vector<const StudyAdapter*> adap
 std::vector<StudyMethod> SingleAdapterMethods() {
   return {{"backbone", "the model without any adapter", "paper", Backbone},
           {"base", "one adapter trained on all rows", "paper", Base},
+          {"continued_base", "the base trained on as an expert is, on all rows: as much training, no division",
+           "ablation", ContinuedBase},
           {"per_dataset", "one adapter per data set, applied to its own rows", "paper", PerDataset},
           {"lora_ensemble", "base and more adapters of other seeds on all rows, logits averaged", "paper",
            LoraEnsemble},

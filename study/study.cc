@@ -141,6 +141,7 @@ StudyResult RunStudy(const StudyJob& job) {
   result.rivals = EnsembleAgainst(result.records, options);
   result.findings = Findings(result.records, job.lora.rank, options);
   WriteResults(job, result);
+  if (!job.study.report) return result;
   Workbench bench(job, job.study.seeds[0]);
   WithContext("writing the report", [&] { WriteHtmlReport(bench, result); });
   return result;

@@ -18,6 +18,7 @@ struct StudyOptions {
   int64_t lora_ensemble_adapters = 3;
   std::string sentence_encoder = "minilm";
   double gate_learning_rate = 1e-2;
+  bool report = true;
 };
 template <typename Visitor>
 void VisitOptions(StudyOptions& o, Visitor& v) {
@@ -39,6 +40,8 @@ void VisitOptions(StudyOptions& o, Visitor& v) {
           AtLeast(1));
   v.Field("sentence_encoder", o.sentence_encoder,
           "of the instruction embeddings: a directory or a fetched name (elrea model fetch minilm)");
+  v.Field("report", o.report,
+          "also write report.html; its stability of clusters takes 20 clusterings, minutes where rows are many");
   v.Field("gate_learning_rate", o.gate_learning_rate, "of MoLE's gates; all else as section finetune has it", Above(0));
 }
 

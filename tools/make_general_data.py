@@ -8,7 +8,7 @@ RAW holds flan_cot/, alpaca/seed_tasks.jsonl, mmlu_stem/test.jsonl and bbh/ as p
 without replacement, and only rows of at most --max-chars characters (question and response; for the held-out sets the
 question without its worked examples):
 
-  OUT/train.jsonl       --train rows of each set of flan_cot, --alpaca rows of the seed tasks
+  OUT/train.jsonl       --train rows of each set of flan_cot (`all`: what the others leave), --alpaca rows of the seed tasks
   OUT/validation.jsonl  --validation other rows of each set of flan_cot
   OUT/test.jsonl        --flan-test other rows of each set of flan_cot (as source flan_cot_held_out/SET), --mmlu rows of
                         MMLU with --mmlu-shots worked examples of their subject (its first rows, which are asked of no
@@ -68,8 +68,9 @@ def flan_splits(options):
     rng = random.Random(f"{options.seed} flan_cot")
     splits = [[], [], []]
     for source, group in sorted(usable(imported(options.elrea, "flan_cot", options.raw / "flan_cot"), options.max_chars, rng).items()):
-        counts = [options.train, options.validation, options.flan_test]
-        if len(group) < sum(counts):
+        others = options.validation + options.flan_test
+        counts = [len(group) - others if options.train is None else options.train, options.validation, options.flan_test]
+        if len(group) < sum(counts) or counts[0] < 0:
             sys.exit(f"{source}: {len(group)} rows of at most {options.max_chars} characters are fewer than {sum(counts)}")
         for split, count in zip(splits, counts):
             split += group[:count]
@@ -101,7 +102,8 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("--elrea", default="build/release/elrea")
     parser.add_argument("--tasks", default="")
-    for name, default in [("train", 40), ("alpaca", 40), ("validation", 5), ("flan-test", 10), ("mmlu", 60), ("bbh", 60),
+    parser.add_argument("--train", type=lambda text: None if text == "all" else int(text), default=40)
+    for name, default in [("alpaca", 40), ("validation", 5), ("flan-test", 10), ("mmlu", 60), ("bbh", 60),
                           ("max-chars", 600), ("mmlu-shots", 5), ("bbh-shots", 3), ("seed", 0)]:
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
