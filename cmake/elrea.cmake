@@ -163,7 +163,7 @@ function(elrea_program name)
 endfunction()
 
 function(elrea_cross_stage_tests folder)
-  file(GLOB tests CONFIGURE_DEPENDS ${folder}/*_test.cc)
+  file(GLOB tests CONFIGURE_DEPENDS ${folder}/*.cc)
   if(tests AND TARGET elrea_cli)
     elrea_test_program(pipeline "${tests}" elrea_cli TRUE)
     add_dependencies(pipeline_tests elrea)
