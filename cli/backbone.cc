@@ -21,13 +21,6 @@ torch::Device ResolveDevice(const std::string& device) {
   return torch::Device(device);
 }
 
-void MoveTo(ModelWeights& weights, torch::Device device) {
-  if (device.is_cpu()) return;
-  const bool tied = weights.head.is_same(weights.embedding) || weights.config.tied_embeddings;
-  for (const TensorSlot& slot : ListTensors(weights)) *slot.tensor = slot.tensor->to(device);
-  if (tied) weights.head = weights.embedding;
-}
-
 void CheckVocabulary(const Tokenizer& tokenizer, const ModelConfig& config, const std::string& origin) {
   if (tokenizer.vocab_size() <= config.vocab) return;
   throw Error(
@@ -38,9 +31,15 @@ void CheckVocabulary(const Tokenizer& tokenizer, const ModelConfig& config, cons
 
 }  // namespace
 
-std::string ResolveDtype(const std::string& dtype) {
-  if (dtype != "auto") return dtype;
-  return __builtin_cpu_supports("avx512bf16") ? "bf16" : "f32";
+std::string ResolveDtype(const BackboneOptions& options) {
+  if (options.dtype != "auto") return options.dtype;
+  return options.device != "cpu" || __builtin_cpu_supports("avx512bf16") ? "bf16" : "f32";
+}
+
+void MoveWeights(ModelWeights& weights, torch::Device device) {
+  const bool tied = weights.head.is_same(weights.embedding) || weights.config.tied_embeddings;
+  for (const TensorSlot& slot : ListTensors(weights)) *slot.tensor = slot.tensor->to(device);
+  if (tied) weights.head = weights.embedding;
 }
 
 Backbone LoadBackbone(const BackboneOptions& options, const std::string& chat_template) {
@@ -51,7 +50,7 @@ Backbone LoadBackbone(const BackboneOptions& options, const std::string& chat_te
   }
   const fs::path path = ResolveModel(options.path);
   const torch::Device device = ResolveDevice(options.device);
-  const std::string dtype = ResolveDtype(options.dtype);
+  const std::string dtype = ResolveDtype(options);
   const WeightStorage storage = ParseWeightStorage(options.quantize);
   if (storage != WeightStorage::kDense && !device.is_cpu()) {
     throw Error(ErrorKind::kInvalidInput,
@@ -63,7 +62,7 @@ Backbone LoadBackbone(const BackboneOptions& options, const std::string& chat_te
     backbone.chat = std::make_unique<ChatTemplate>(ChatTemplate::For(*backbone.tokenizer, chat_template));
     ModelWeights weights = LoadModelWeights(path, dtype == "f32" ? torch::kFloat : torch::kBFloat16, storage);
     CheckVocabulary(*backbone.tokenizer, weights.config, path.string());
-    MoveTo(weights, device);
+    if (!device.is_cpu()) MoveWeights(weights, device);
     backbone.decoder = std::make_unique<Decoder>(std::move(weights));
     LogInfo("model", "loaded {} family={} layers={} dtype={} quantize={} chat_template={} weights={}", path.string(),
             backbone.decoder->config().family, backbone.decoder->config().layers, dtype, options.quantize,

@@ -12,8 +12,12 @@
 
 namespace elrea {
 
-// "f32" or "bf16": what "auto" means on this processor.
-std::string ResolveDtype(const std::string& dtype);
+// "f32" or "bf16": options.dtype, or what "auto" means on the device: bf16 on a GPU and where the processor multiplies it
+// natively.
+std::string ResolveDtype(const BackboneOptions& options);
+
+// Puts all tensors there; a tied head stays one with the embedding. REQUIRES: no matrix is in codes.
+void MoveWeights(ModelWeights& weights, torch::Device device);
 
 struct Backbone {
   std::unique_ptr<Tokenizer> tokenizer;

@@ -27,7 +27,7 @@ void VisitOptions(BackboneOptions& o, Visitor& v) {
   v.Field("path", o.path,
           "a .gguf file, a Hugging Face directory, or the name of a fetched model (elrea model fetch)");
   v.Field("dtype", o.dtype,
-          "of the matrices; auto: bf16 where the processor multiplies it natively, else f32",
+          "of the matrices; auto: bf16 on a GPU and where the processor multiplies it natively, else f32",
           OneOf({"auto", "f32", "bf16"}));
   v.Field("device", o.device, "where it runs", OneOf({"cpu", "cuda"}));
   v.Field("quantize", o.quantize,

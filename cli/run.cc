@@ -41,7 +41,7 @@ void MakeAbsolute(std::vector<std::string>& files) {
 }
 
 void Resolve(PipelineConfig& config) {
-  config.model.dtype = ResolveDtype(config.model.dtype);
+  config.model.dtype = ResolveDtype(config.model);
   if (fs::exists(config.model.path))
     config.model.path = fs::absolute(config.model.path).lexically_normal().string();
   MakeAbsolute(config.data.train.files);

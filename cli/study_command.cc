@@ -124,7 +124,7 @@ StudyConfig LoadStudyConfig(const fs::path& path, const std::vector<std::string>
   MakeAdapterConfig(config.pipeline.lora);
   for (const std::string& name : config.study.methods) FindStudyMethod(name);
   CheckStudyOptions(config.study);
-  config.pipeline.model.dtype = ResolveDtype(config.pipeline.model.dtype);
+  config.pipeline.model.dtype = ResolveDtype(config.pipeline.model);
   return config;
 }
 
