@@ -11,7 +11,8 @@ namespace elrea {
 using torch::Tensor;
 
 LoraTrainer::LoraTrainer(const LoraWeights& lora) : single_(true) {
-  runs_.push_back({&lora, torch::zeros({lora.layout().num_params()}, torch::kFloat), 0, 0});
+  const auto options = torch::dtype(torch::kFloat).device(lora.device());
+  runs_.push_back({&lora, torch::zeros({lora.layout().num_params()}, options), 0, 0});
 }
 
 void LoraTrainer::FitToPass(int64_t tokens) {

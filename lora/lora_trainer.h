@@ -19,7 +19,7 @@ namespace elrea {
 // first_place, ... of the adapter's step, whatever else is in the pass.
 struct TrainedRun {
   const LoraWeights* lora;
-  torch::Tensor grad;  // [num_params] f32 cpu, added to
+  torch::Tensor grad;  // [num_params] f32 on the device of `lora`, added to
   int64_t begin, end;
   DropoutMask dropout = {};
   int64_t first_place = 0;
@@ -36,7 +36,7 @@ class LoraTrainer : public TrainableDelta {
   // Of a trainer of one adapter. Masks of the next passes are drawn from `key`; probability 0 turns dropout off.
   void SetDropout(double probability, uint64_t key) { runs_[0].dropout = {probability, key}; }
   void ZeroGrad() { runs_[0].grad.zero_(); }
-  const torch::Tensor& grad() const { return runs_[0].grad; }  // [num_params] f32
+  const torch::Tensor& grad() const { return runs_[0].grad; }  // [num_params] f32 on the device of the weights
 
   void AddForward(int64_t layer, LinearGroup group, const PackedBatch& batch, const torch::Tensor& x,
                   torch::Tensor& y) override;

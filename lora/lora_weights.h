@@ -31,6 +31,7 @@ class LoraWeights {
   const AdapterLayout& layout() const { return *layout_; }
   const Group& group(int64_t layer, LinearGroup g) const { return groups_[layer][static_cast<int>(g)]; }
   float scale() const { return scale_; }
+  torch::Device device() const { return device_; }
 
   // Weighs the parts of a joined adapter (lora/gate.h) in LoraMix and GateTrainer, which alone know gates: the decode
   // engine refuses such an adapter, and nobody trains or differentiates one. Null: none.

@@ -282,15 +282,25 @@ Tensor Decoder::MixedLogits(const Tensor& residual, const Tensor& weights) const
   return VocabularyLogits(at::mm(weights, normed).to(dtype()), weights_.head, 0);
 }
 
-Tensor Decoder::Loss(const Tensor& residual, const LossTargets& t) const {
+namespace {
+
+LossTargets OnDevice(const LossTargets& t, torch::Device device) {
+  return {t.positions.to(device), t.targets.to(device), t.weights.to(device)};
+}
+
+}  // namespace
+
+Tensor Decoder::Loss(const Tensor& residual, const LossTargets& targets) const {
   at::NoGradGuard no_grad;
+  const LossTargets t = OnDevice(targets, residual.device());
   Tensor rstd, saved;
   Tensor normed = FinalNorm(residual.index_select(0, t.positions), rstd, saved);
   return TokenLoss(normed, weights_.head, config().final_logit_softcap, t.targets, t.weights, nullptr);
 }
 
-Tensor Decoder::LossAndGradient(const Tensor& residual, const LossTargets& t, Tensor& grad_residual) const {
+Tensor Decoder::LossAndGradient(const Tensor& residual, const LossTargets& targets, Tensor& grad_residual) const {
   at::NoGradGuard no_grad;
+  const LossTargets t = OnDevice(targets, residual.device());
   Tensor rows = residual.index_select(0, t.positions), rstd;
   Tensor saved = EmptyLike(rows, config().dim, dtype());
   Tensor normed = FinalNorm(rows, rstd, saved), grad_normed;

@@ -73,7 +73,7 @@ class Decoder {
   // sum_r weights[q, r] * logits of row r, for each q: [requests, vocab] f32. weights [requests, n] f32. Without a
   // soft-cap the sum is taken before the (linear) vocabulary product, which then has one row per request.
   torch::Tensor MixedLogits(const torch::Tensor& residual, const torch::Tensor& weights) const;
-  // nll [n] f32 at the targets.
+  // nll [n] f32 at the targets, which may be on the CPU.
   torch::Tensor Loss(const torch::Tensor& residual, const LossTargets& targets) const;
   // The same, and the gradient of the weighted sum with respect to all of `residual` [tokens, dim] f32.
   torch::Tensor LossAndGradient(const torch::Tensor& residual, const LossTargets& targets,

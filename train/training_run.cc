@@ -28,7 +28,7 @@ TrainingRun::TrainingRun(const FinetuneJob& job, const FinetuneOptions& options,
       options_(options),
       layout_(job.decoder->config(), job.start.config),
       weights_(layout_, job.start, job.decoder->dtype(), job.decoder->device()),
-      grad_(torch::zeros({layout_.num_params()}, torch::kFloat)),
+      grad_(torch::zeros({layout_.num_params()}, torch::dtype(torch::kFloat).device(weights_.device()))),
       steps_per_epoch_(StepsPerEpoch(job, options)) {
   if (state) {
     state_ = std::move(*state);
@@ -68,8 +68,8 @@ double TrainingRun::Take(const TrainingStep& step, double tokens_per_s) {
   if (options_.max_grad_norm > 0 && norm > options_.max_grad_norm) grad_.mul_(options_.max_grad_norm / norm);
   const double rate =
       LinearSchedule(options_.learning_rate, options_.warmup_fraction, state_.adam.steps, total_steps());
-  AdamStep({options_.beta1, options_.beta2, options_.epsilon, options_.weight_decay}, rate, grad_, state_.params,
-           state_.adam);
+  AdamStep({options_.beta1, options_.beta2, options_.epsilon, options_.weight_decay}, rate, grad_.cpu(),
+           state_.params, state_.adam);
   weights_.Refresh(state_.params);
   state_.loss_sum += step.loss_sum;
   state_.loss_count += step.num_targets;

@@ -35,7 +35,7 @@ class TrainingRun {
   const FinetuneJob& job() const { return job_; }
   const RunState& state() const { return state_; }
   const LoraWeights& weights() const { return weights_; }
-  const torch::Tensor& grad() const { return grad_; }  // [num_params] f32, zero after NextStep
+  const torch::Tensor& grad() const { return grad_; }  // [num_params] f32 on the backbone's device, zero after NextStep
   int64_t total_steps() const { return options_.epochs * steps_per_epoch_; }
   bool done() const { return state_.epoch == options_.epochs; }
 
