@@ -73,7 +73,7 @@ std::optional<Tensor> FromResponse(const LossJob& job, const LoraWeights* adapte
   }
   const auto found = job.cache->find({adapter, row});
   if (found == job.cache->end()) return std::nullopt;
-  return found->second.narrow(0, Size(shared), 1);
+  return found->second.narrow(0, Size(shared), 1).to(job.decoder->device());
 }
 
 // [members][NumStates, dim] f32
@@ -86,7 +86,7 @@ std::vector<Tensor> ChoiceStates(const LossJob& job, const RowPlan& plan, int64_
     if (const auto known = FromResponse(job, adapter, row)) {
       states[m] = *known;
     } else if (kept != nullptr && kept->contains({adapter, row})) {
-      states[m] = kept->at({adapter, row});
+      states[m] = kept->at({adapter, row}).to(job.decoder->device());
     } else {
       missing.push_back(m);
       adapters.push_back(adapter);
@@ -97,7 +97,7 @@ std::vector<Tensor> ChoiceStates(const LossJob& job, const RowPlan& plan, int64_
       ReadChoiceStates(*job.decoder, job.rows[static_cast<size_t>(row)], adapters);
   for (size_t i = 0; i < missing.size(); ++i) {
     states[missing[i]] = read[i];
-    if (kept != nullptr && plan.owned == nullptr) (*kept)[{adapters[i], row}] = read[i];
+    if (kept != nullptr && plan.owned == nullptr) (*kept)[{adapters[i], row}] = StatesToKeep(read[i]);
   }
   return states;
 }

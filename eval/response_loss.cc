@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "model/device_memory.h"
 
 namespace elrea {
 namespace {
@@ -44,7 +45,7 @@ std::vector<MissingStates> TakeKnownStates(const LossJob& job, std::span<const R
     for (size_t m = 0; m < plans[i].members.size(); ++m) {
       const LoraWeights* adapter = plans[i].members[m].adapter;
       if (job.cache != nullptr && job.cache->contains({adapter, rows[i]})) {
-        states[i][m] = job.cache->at({adapter, rows[i]});
+        states[i][m] = job.cache->at({adapter, rows[i]}).to(job.decoder->device());
       } else {
         places.try_emplace(adapter, places.size());
         missing.push_back({i, m, adapter});
@@ -86,7 +87,7 @@ std::vector<MemberStates> ResponseStates(const LossJob& job, std::span<const Row
       const int64_t count = std::ssize(job.rows[static_cast<size_t>(rows[plan])].response);
       const Tensor made = residual.narrow(0, batch.offsets[k - begin + 1] - count, count).clone();
       states[plan][member] = made;
-      if (job.cache != nullptr && plans[plan].owned == nullptr) (*job.cache)[{adapter, rows[plan]}] = made;
+      if (job.cache != nullptr && plans[plan].owned == nullptr) (*job.cache)[{adapter, rows[plan]}] = StatesToKeep(made);
     }
   }
   return states;
@@ -104,6 +105,11 @@ bool Fits(const Decoder& decoder, const EvalRow& row) {
 }
 
 }  // namespace
+
+Tensor StatesToKeep(const Tensor& states) {
+  constexpr int64_t kFree = int64_t{16} << 30;
+  return FreeDeviceBytes(states.device()).value_or(0) > kFree ? states : states.cpu();
+}
 
 std::vector<double> MeasureLosses(const LossJob& job, const Planner& plan) {
   const auto num_rows = static_cast<int64_t>(job.rows.size());

@@ -14,9 +14,12 @@
 
 namespace elrea {
 
-// Hidden states of responses, [response, dim] f32 per (adapter, row): methods that weigh the same adapters otherwise
-// need no further pass over the backbone. Holds everything it is given. Single-thread.
+// Hidden states of responses, [response, dim] f32 per (adapter, row): methods that weigh the same adapters otherwise need
+// no further pass over the backbone. Holds everything it is given, as StatesToKeep. Single-thread.
 using HiddenCache = std::map<std::pair<const LoraWeights*, int64_t>, torch::Tensor>;
+
+// States to put into a cache: on their GPU while much of its memory is free, else on the CPU, which may hold more.
+torch::Tensor StatesToKeep(const torch::Tensor& states);
 
 struct LossJob {
   const Decoder* decoder;

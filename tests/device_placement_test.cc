@@ -324,10 +324,14 @@ TEST_P(DevicePlacementTest, ScoresLossesAndChoices) {
         return std::vector<RowPlan>(asked.size(), each);
       };
       HiddenCache cache, states;
-      std::vector<double> all = MeasureLosses({&side.decoder, rows, "", &cache}, plan);
-      for (const auto& choices : MeasureChoices({&side.decoder, rows, "", &cache}, plan, &states)) {
-        all.insert(all.end(), choices.begin(), choices.end());
-      }
+      const LossJob job{&side.decoder, rows, "", &cache};
+      std::vector<double> all = MeasureLosses(job, plan);
+      EXPECT_EQ(MeasureLosses(job, plan), all);  // from the cache
+      const auto log_probs = MeasureChoices(job, plan, &states);
+      EXPECT_EQ(MeasureChoices(job, plan, &states), log_probs);
+      for (const auto& choices : log_probs) all.insert(all.end(), choices.begin(), choices.end());
+      for (const auto& [key, kept] : cache) EXPECT_TRUE(kept.is_cpu());
+      for (const auto& [key, kept] : states) EXPECT_TRUE(kept.is_cpu());
       for (float score : ScoreTokens(side.decoder, side.Mixture(), rows[0].prompt)) all.push_back(score);
       return torch::tensor(all, torch::kDouble);
     };
