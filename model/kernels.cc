@@ -1,5 +1,6 @@
 // The fused CPU kernels. Each is parallel over tokens (a token's result never depends on another's, so neither on the
-// number of threads) and falls back to its eager twin on other devices or when a width is not a multiple of 16 lanes.
+// number of threads) and falls back to its eager twin on other devices or when a width is not a multiple of 16 lanes;
+// on CUDA, where that is built, to a kernel of its own.
 #include "model/kernels.h"
 
 #include <ATen/Dispatch.h>
@@ -8,6 +9,9 @@
 #include <cmath>
 
 #include "model/simd.h"
+#ifdef ELREA_CUDA
+#include "model/kernels_gpu.h"
+#endif
 
 namespace elrea {
 
@@ -17,6 +21,12 @@ using simd::Splat;
 using simd::Store;
 using simd::Vec;
 using torch::Tensor;
+
+#ifdef ELREA_CUDA
+namespace otherwise = gpu;
+#else
+namespace otherwise = eager;
+#endif
 
 namespace {
 
@@ -158,7 +168,7 @@ void LowRankRows(T* y, int64_t y_stride, const float* h, int64_t h_stride, const
 void AddAndNorm(Tensor& residual, const Tensor& addend, const Tensor& weight, double eps, Tensor& normed, Tensor& rstd,
                 Tensor& saved) {
   if (!UseFused(residual, residual.size(1))) {
-    return eager::AddAndNorm(residual, addend, weight, eps, normed, rstd, saved);
+    return otherwise::AddAndNorm(residual, addend, weight, eps, normed, rstd, saved);
   }
   ELREA_DISPATCH(normed.scalar_type(), "AddAndNorm",
                  [&] { AddAndNormRows<scalar_t>(residual, addend, weight, eps, normed, rstd, saved); });
@@ -166,7 +176,7 @@ void AddAndNorm(Tensor& residual, const Tensor& addend, const Tensor& weight, do
 
 void ReplayNorm(const Tensor& saved, const Tensor& rstd, const Tensor& weight, Tensor& normed) {
   int64_t dim = saved.size(1);
-  if (!UseFused(saved, dim)) return eager::ReplayNorm(saved, rstd, weight, normed);
+  if (!UseFused(saved, dim)) return otherwise::ReplayNorm(saved, rstd, weight, normed);
   ELREA_DISPATCH(normed.scalar_type(), "ReplayNorm", [&] {
     const scalar_t* s = saved.data_ptr<scalar_t>();
     scalar_t* n = normed.data_ptr<scalar_t>();
@@ -184,7 +194,7 @@ void ReplayNorm(const Tensor& saved, const Tensor& rstd, const Tensor& weight, T
 void NormBackward(const Tensor& grad_normed, const Tensor& saved, const Tensor& rstd, const Tensor& weight,
                   Tensor& grad_residual) {
   int64_t dim = saved.size(1);
-  if (!UseFused(saved, dim)) return eager::NormBackward(grad_normed, saved, rstd, weight, grad_residual);
+  if (!UseFused(saved, dim)) return otherwise::NormBackward(grad_normed, saved, rstd, weight, grad_residual);
   ELREA_DISPATCH(saved.scalar_type(), "NormBackward", [&] {
     const scalar_t *g = grad_normed.data_ptr<scalar_t>(), *s = saved.data_ptr<scalar_t>();
     const float *w = weight.data_ptr<float>(), *scale = rstd.data_ptr<float>();
@@ -201,7 +211,7 @@ void NormBackward(const Tensor& grad_normed, const Tensor& saved, const Tensor& 
 
 void SliceNorm(Tensor x, int64_t num_slices, const Tensor& weight, double eps, Tensor& saved, Tensor& rstd) {
   int64_t width = weight.numel();
-  if (!UseFused(x, width)) return eager::SliceNorm(x, num_slices, weight, eps, saved, rstd);
+  if (!UseFused(x, width)) return otherwise::SliceNorm(x, num_slices, weight, eps, saved, rstd);
   ELREA_DISPATCH(x.scalar_type(), "SliceNorm", [&] {
     scalar_t* data = x.data_ptr<scalar_t>();
     scalar_t* s = saved.defined() ? saved.data_ptr<scalar_t>() : nullptr;
@@ -228,7 +238,7 @@ void SliceNorm(Tensor x, int64_t num_slices, const Tensor& weight, double eps, T
 void SliceNormBackward(Tensor grad, int64_t num_slices, const Tensor& weight, const Tensor& saved,
                        const Tensor& rstd) {
   int64_t width = weight.numel();
-  if (!UseFused(grad, width)) return eager::SliceNormBackward(grad, num_slices, weight, saved, rstd);
+  if (!UseFused(grad, width)) return otherwise::SliceNormBackward(grad, num_slices, weight, saved, rstd);
   ELREA_DISPATCH(grad.scalar_type(), "SliceNormBackward", [&] {
     scalar_t* data = grad.data_ptr<scalar_t>();
     const scalar_t* s = saved.data_ptr<scalar_t>();
@@ -247,7 +257,7 @@ void SliceNormBackward(Tensor grad, int64_t num_slices, const Tensor& weight, co
 }
 
 void Rope(Tensor x, int64_t num_heads, int64_t head_dim, const Tensor& table, const Tensor& positions, bool inverse) {
-  if (!UseFused(x, head_dim / 2)) return eager::Rope(x, num_heads, head_dim, table, positions, inverse);
+  if (!UseFused(x, head_dim / 2)) return otherwise::Rope(x, num_heads, head_dim, table, positions, inverse);
   ELREA_DISPATCH(x.scalar_type(), "Rope", [&] {
     scalar_t* data = x.data_ptr<scalar_t>();
     const float* angles = table.data_ptr<float>();
@@ -265,7 +275,7 @@ void Rope(Tensor x, int64_t num_heads, int64_t head_dim, const Tensor& table, co
 
 void GatedActivation(const Tensor& gate_up, Activation activation, Tensor& act) {
   int64_t ffn = gate_up.size(1) / 2;
-  if (!UseFused(gate_up, ffn)) return eager::GatedActivation(gate_up, activation, act);
+  if (!UseFused(gate_up, ffn)) return otherwise::GatedActivation(gate_up, activation, act);
   ELREA_DISPATCH(gate_up.scalar_type(), "GatedActivation", [&] {
     const scalar_t* in = gate_up.data_ptr<scalar_t>();
     scalar_t* out = act.data_ptr<scalar_t>();
@@ -277,7 +287,7 @@ void GatedActivation(const Tensor& gate_up, Activation activation, Tensor& act) 
 void GatedActivationBackward(const Tensor& grad_act, const Tensor& gate_up, Activation activation,
                              Tensor& grad_gate_up) {
   int64_t ffn = gate_up.size(1) / 2;
-  if (!UseFused(gate_up, ffn)) return eager::GatedActivationBackward(grad_act, gate_up, activation, grad_gate_up);
+  if (!UseFused(gate_up, ffn)) return otherwise::GatedActivationBackward(grad_act, gate_up, activation, grad_gate_up);
   ELREA_DISPATCH(gate_up.scalar_type(), "GatedActivationBackward", [&] {
     const scalar_t *g = grad_act.data_ptr<scalar_t>(), *in = gate_up.data_ptr<scalar_t>();
     scalar_t* out = grad_gate_up.data_ptr<scalar_t>();
@@ -290,7 +300,7 @@ void GatedActivationBackward(const Tensor& grad_act, const Tensor& gate_up, Acti
 void AddLowRank(Tensor& y, int64_t first, const Tensor& h, int64_t h_first, const Tensor& m, float scale,
                 int64_t row_begin, int64_t row_end) {
   int64_t k = m.size(0), out = m.size(1);
-  if (!UseFused(y, out)) return eager::AddLowRank(y, first, h, h_first, m, scale, row_begin, row_end);
+  if (!UseFused(y, out)) return otherwise::AddLowRank(y, first, h, h_first, m, scale, row_begin, row_end);
   ELREA_DISPATCH(y.scalar_type(), "AddLowRank", [&] {
     scalar_t* data = y.data_ptr<scalar_t>() + first;
     const float *in = h.data_ptr<float>() + h_first, *matrix = m.data_ptr<float>();
