@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "model/kernels.h"
 #include "model/testing_cuda.h"
+#include "model/token_loss.h"
 
 namespace elrea {
 namespace {
@@ -120,6 +122,26 @@ TEST_P(KernelsCudaTest, AddLowRankOnSomeRowsAndColumns) {
       AddLowRank(y, first, h, 2, m, 0.5f, begin, tokens());
       ExpectCloseToCpu(gpu_y, y, tolerance(), "y");
     }
+  }
+}
+
+TEST_P(KernelsCudaTest, TokenLossAndItsGradient) {
+  const int64_t vocab = 2 * width();
+  for (const double softcap : {0.0, 5.0}) {
+    const Tensor normed = Random(width()), targets = torch::randint(vocab, {tokens()}, torch::kLong);
+    const Tensor head = (torch::randn({vocab, width()}) / std::sqrt(static_cast<double>(width()))).to(GetParam().dtype);
+    const Tensor weights = torch::rand({tokens()}) + 0.1;
+    Tensor grad, gpu_grad;
+    const Tensor nll = TokenLoss(normed, head, softcap, targets, weights, &grad);
+    const Tensor gpu_nll = TokenLoss(OnGpu(normed), OnGpu(head), softcap, OnGpu(targets), OnGpu(weights), &gpu_grad);
+    // Logits of bf16 round at their own magnitude; the product's sums have another order in f32.
+    const bool is_float = GetParam().dtype == torch::kFloat;
+    ExpectCloseToCpu(gpu_nll, nll, is_float ? 2e-5 : 2e-2, "nll");
+    grad = grad.to(torch::kFloat);
+    const Tensor difference = gpu_grad.cpu().to(torch::kFloat) - grad;
+    EXPECT_LT((difference.norm() / grad.norm()).item<double>(), is_float ? 2e-5 : 2e-2);
+    const Tensor without = TokenLoss(OnGpu(normed), OnGpu(head), softcap, OnGpu(targets), OnGpu(weights), nullptr);
+    EXPECT_TRUE(without.equal(gpu_nll));
   }
 }
 

@@ -9,6 +9,10 @@
 
 #include "model/linear.h"
 #include "model/simd.h"
+#ifdef ELREA_CUDA
+#include "model/cuda_glue.h"
+#include "model/token_loss_cuda.h"
+#endif
 
 namespace elrea {
 
@@ -21,8 +25,8 @@ using torch::Tensor;
 
 namespace {
 
-// Logits of one chunk take at most this many elements.
-constexpr int64_t kChunkElements = int64_t{1} << 24;
+// Logits of one chunk take at most this many elements; a GPU needs more of them at once to be busy.
+constexpr int64_t kChunkElements = int64_t{1} << 24, kCudaChunkElements = int64_t{1} << 27;
 
 // Log-sum-exp of one row in two passes over cached data. REQUIRES: vocab % 16 == 0.
 template <typename T>
@@ -66,8 +70,29 @@ Tensor EagerRows(Tensor& logits, const Tensor& targets, const Tensor& weights, b
   return nll;
 }
 
+#ifdef ELREA_CUDA
+Tensor CudaRows(Tensor& logits, const Tensor& targets, const Tensor& weights, bool with_grad) {
+  Tensor nll = torch::empty({logits.size(0)}, logits.options().dtype(torch::kFloat));
+  const LaunchScope stream(logits);
+  ELREA_DISPATCH_CUDA(logits.scalar_type(), "LossRows", {
+    C10_CUDA_CHECK(cuda::LossRows<T>({.logits = CudaData<T>(logits),
+                                      .targets = CudaData<int64_t>(targets),
+                                      .weights = CudaData<float>(weights),
+                                      .nll = CudaData<float>(nll),
+                                      .rows = logits.size(0),
+                                      .vocab = logits.size(1),
+                                      .with_grad = with_grad},
+                                     stream));
+  });
+  return nll;
+}
+#endif
+
 Tensor ChunkLoss(Tensor& logits, const Tensor& targets, const Tensor& weights, bool with_grad) {
   int64_t vocab = logits.size(1);
+#ifdef ELREA_CUDA
+  if (logits.is_cuda()) return CudaRows(logits, targets, weights, with_grad);
+#endif
   if (!logits.is_cpu() || vocab % kLanes != 0) return EagerRows(logits, targets, weights, with_grad);
   Tensor nll = torch::empty({logits.size(0)}, torch::kFloat);
   auto run = [&]<typename T>(T* data) {
@@ -87,7 +112,8 @@ Tensor ChunkLoss(Tensor& logits, const Tensor& targets, const Tensor& weights, b
 Tensor TokenLoss(const Tensor& normed, const Tensor& head, double softcap, const Tensor& targets,
                  const Tensor& weights, Tensor* grad_normed) {
   int64_t n = normed.size(0);
-  int64_t chunk = std::clamp<int64_t>(kChunkElements / head.size(0), 1, std::max<int64_t>(n, 1));
+  int64_t elements = normed.is_cuda() ? kCudaChunkElements : kChunkElements;
+  int64_t chunk = std::clamp<int64_t>(elements / head.size(0), 1, std::max<int64_t>(n, 1));
   Tensor nll = torch::empty({n}, normed.options().dtype(torch::kFloat));
   if (grad_normed && !grad_normed->defined()) *grad_normed = torch::empty_like(normed);
   for (int64_t begin = 0; begin < n; begin += chunk) {
