@@ -8,7 +8,7 @@
 namespace elrea {
 
 // SplitMix64's finaliser (Steele et al. 2014), a bijection on 64-bit integers with full avalanche.
-inline uint64_t MixBits(uint64_t x) {
+constexpr uint64_t MixBits(uint64_t x) {
   x ^= x >> 30;
   x *= 0xbf58476d1ce4e5b9ULL;
   x ^= x >> 27;
@@ -17,7 +17,7 @@ inline uint64_t MixBits(uint64_t x) {
 }
 
 // The index-th 64-bit number of a stream.
-inline uint64_t RandomBits(uint64_t seed, uint64_t stream, uint64_t index) {
+constexpr uint64_t RandomBits(uint64_t seed, uint64_t stream, uint64_t index) {
   return MixBits(MixBits(seed + 0x9e3779b97f4a7c15ULL * (stream + 1)) + 0x9e3779b97f4a7c15ULL * (index + 1));
 }
 

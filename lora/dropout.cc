@@ -3,10 +3,12 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
-#include <cmath>
-
-#include "core/rng.h"
+#include "lora/dropout_bits.h"
 #include "model/simd.h"
+#ifdef ELREA_CUDA
+#include "lora/dropout_cuda.h"
+#include "model/cuda_glue.h"
+#endif
 
 namespace elrea {
 
@@ -19,33 +21,22 @@ using torch::Tensor;
 
 namespace {
 
-// A 32-bit finaliser with full avalanche (Wellons' lowbias32), of one counter or of sixteen.
-template <typename Bits>
-inline Bits Mix(Bits x) {
-  x ^= x >> 16;
-  x *= 0x7feb352dU;
-  x ^= x >> 15;
-  x *= 0x846ca68bU;
-  return x ^ (x >> 16);
-}
-
-// out = (or, adding, +=) the masked rows. The element at `column` is kept when Mix(column ^ key of the place) is large
-// enough.
+// out = (or, adding, +=) the masked rows.
 template <bool kAdd, typename T>
 void MaskRows(const T* x, T* out, int64_t width, const DropoutRows& rows) {
-  const auto threshold = static_cast<uint32_t>(std::lround(rows.mask.probability * 4294967296.0));
-  const auto scale = static_cast<float>(1.0 / (1.0 - rows.mask.probability));
+  const uint32_t threshold = DropoutThreshold(rows.mask.probability);
+  const float scale = DropoutScale(rows.mask.probability);
   VecU lane;
   for (int i = 0; i < kLanes; ++i) lane[i] = static_cast<uint32_t>(i);
   at::parallel_for(rows.begin, rows.end, 16, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       const auto place = static_cast<uint64_t>(rows.first_place + r - rows.begin);
-      const auto row_key = static_cast<uint32_t>(RandomBits(rows.mask.key, 0, place));
+      const uint32_t row_key = DropoutRowKey(rows.mask.key, place);
       const T* in = x + r * width;
       T* to = out + r * width;
       int64_t i = 0;
       for (; i + kLanes <= width; i += kLanes) {
-        const VecU bits = Mix((lane + static_cast<uint32_t>(i)) ^ row_key);
+        const VecU bits = DropoutBits((lane + static_cast<uint32_t>(i)) ^ row_key);
         const Vec kept = bits >= threshold ? Load(in + i) * scale : Vec{};
         if constexpr (kAdd) {
           Store(to + i, Load(to + i) + kept);
@@ -54,16 +45,39 @@ void MaskRows(const T* x, T* out, int64_t width, const DropoutRows& rows) {
         }
       }
       for (; i < width; ++i) {
-        const float kept = Mix(static_cast<uint32_t>(i) ^ row_key) >= threshold ? static_cast<float>(in[i]) * scale : 0.0f;
+        const bool keep = DropoutBits(static_cast<uint32_t>(i) ^ row_key) >= threshold;
+        const float kept = keep ? static_cast<float>(in[i]) * scale : 0.0f;
         to[i] = static_cast<T>(kAdd ? static_cast<float>(to[i]) + kept : kept);
       }
     }
   });
 }
 
+#ifdef ELREA_CUDA
+void MaskOnCuda(const Tensor& x, const DropoutRows& rows, bool add, Tensor& out) {
+  const int64_t first = rows.begin * x.size(1);
+  const LaunchScope stream(x);
+  ELREA_DISPATCH_CUDA(x.scalar_type(), "Dropout", {
+    C10_CUDA_CHECK(cuda::Dropout<T>({.x = CudaData<T>(x) + first,
+                                     .out = CudaData<T>(out) + first,
+                                     .rows = rows.end - rows.begin,
+                                     .width = x.size(1),
+                                     .key = rows.mask.key,
+                                     .first_place = static_cast<uint64_t>(rows.first_place),
+                                     .threshold = DropoutThreshold(rows.mask.probability),
+                                     .scale = DropoutScale(rows.mask.probability),
+                                     .add = add},
+                                    stream));
+  });
+}
+#endif
+
 template <bool kAdd>
 void MaskTensor(const Tensor& x, const DropoutRows& rows, Tensor& out) {
   const int64_t width = x.size(1);
+#ifdef ELREA_CUDA
+  if (x.is_cuda()) return MaskOnCuda(x, rows, kAdd, out);
+#endif
   if (!x.is_cpu()) {  // the mask is made here and taken there
     const int64_t count = rows.end - rows.begin;
     Tensor mask = torch::ones({count, width}, torch::kFloat);
