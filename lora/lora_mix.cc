@@ -6,7 +6,6 @@
 #include <ATen/Parallel.h>
 
 #include "core/error.h"
-#include "lora/low_rank_rows.h"
 #include "model/kernels.h"
 
 namespace elrea {
@@ -15,7 +14,8 @@ using torch::Tensor;
 
 namespace {
 
-constexpr int64_t kFusedRows = 8;
+// Ranges of fewer rows are added row by row. A GPU works on all rows at once, and each range would be several launches.
+constexpr int64_t kFusedRows = 8, kCudaFusedRows = 64;
 
 void AddRange(const LoraWeights& lora, int64_t layer, LinearGroup id, const Tensor& x, Tensor& y, int64_t begin,
               int64_t end) {
@@ -35,20 +35,23 @@ void AddRange(const LoraWeights& lora, int64_t layer, LinearGroup id, const Tens
 
 void LoraMix::AddForward(int64_t layer, LinearGroup id, const PackedBatch& batch, const Tensor& x, Tensor& y) {
   std::vector<LowRankRow> few;
+  const int64_t fused_rows = x.is_cuda() ? kCudaFusedRows : kFusedRows;
   int64_t segments = batch.num_segments();
   for (int64_t s = 0; s < segments;) {
     int64_t last = s;  // consecutive segments under one adapter are one range of rows
     while (last + 1 < segments && adapter_of_segment_[last + 1] == adapter_of_segment_[s]) ++last;
     const LoraWeights* lora = adapter_of_segment_[s];
     int64_t begin = batch.offsets[s], end = batch.offsets[last + 1];
-    if (lora && !lora->gate() && end - begin < kFusedRows && CanAddLowRankRows(x, y)) {
+    if (lora && !lora->gate() && end - begin < fused_rows && CanAddLowRankRows(*lora, x, y)) {
       for (int64_t row = begin; row < end; ++row) few.push_back({lora, row});
     } else if (lora) {
       AddRange(*lora, layer, id, x, y, begin, end);
     }
     s = last + 1;
   }
-  if (!few.empty()) AddLowRankRows(few, layer, id, x, y);
+  if (few.empty()) return;
+  if (!few_ || few_->rows() != few) few_.emplace(std::move(few), x.device());
+  few_->Add(layer, id, x, y);
 }
 
 }  // namespace elrea

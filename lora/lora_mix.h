@@ -2,16 +2,18 @@
 // products stay one GEMM for all rows (method section 6). Single-thread; one per pass owner.
 #pragma once
 
-#include <memory>
+#include <optional>
 #include <vector>
 
 #include "lora/lora_weights.h"
+#include "lora/low_rank_rows.h"
 
 namespace elrea {
 
 class LoraMix : public LinearDelta {
  public:
-  // adapter_of_segment[s]: the adapter of segment s, null for the backbone alone. Adapters must outlive the passes.
+  // adapter_of_segment[s]: the adapter of segment s, null for the backbone alone. Adapters must outlive the mix and not
+  // change before.
   explicit LoraMix(std::vector<const LoraWeights*> adapter_of_segment)
       : adapter_of_segment_(std::move(adapter_of_segment)) {}
 
@@ -20,6 +22,7 @@ class LoraMix : public LinearDelta {
 
  private:
   std::vector<const LoraWeights*> adapter_of_segment_;
+  std::optional<LowRankRows> few_;  // those of the layer before, most often the same
 };
 
 }  // namespace elrea
