@@ -209,12 +209,8 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
 
 using Guard = c10::impl::FakeGuardImpl<c10::DeviceType::PrivateUse1>;
 C10_REGISTER_GUARD_IMPL(PrivateUse1, Guard);
-
-[[maybe_unused]] const bool kRegistered = [] {
-  c10::register_privateuse1_backend("guarded");
-  c10::SetAllocator(c10::DeviceType::PrivateUse1, &allocator);
-  return true;
-}();
+REGISTER_ALLOCATOR(c10::DeviceType::PrivateUse1, &allocator);
+// The backend keeps its name: with one of its own it would be the accelerator of a program that has a GPU too.
 
 }  // namespace
 }  // namespace elrea
