@@ -38,6 +38,9 @@ if(ELREA_WERROR)
 endif()
 if(ELREA_CUDA)
   target_compile_definitions(elrea_flags INTERFACE ELREA_CUDA)
+  # CUDA builds of libtorch carry parts of another libstdc++, std::filesystem among them, which the system's must shadow:
+  # whoever is linked first is looked up first.
+  target_link_options(elrea_flags INTERFACE "LINKER:--push-state,--no-as-needed,-lstdc++,--pop-state")
 endif()
 if(ELREA_SANITIZE)
   # vptr needs type information that libtorch does not export.
