@@ -39,11 +39,22 @@ class LoraWeights {
   const Gate* gate() const { return gate_.get(); }
 
  private:
+  // On other devices than the CPU, where a launch costs more than copying a small matrix: all matrices of a form in one
+  // tensor, made by one gather each.
+  struct Together {
+    torch::Tensor values;                // [num_params] T
+    torch::Tensor a_f32, b_t_f32, b_t;   // the groups' matrices one after the other
+    torch::Tensor a_index, b_t_index;    // i64: the parameter that each element is
+  };
+  void RefreshTogether(const torch::Tensor& params);
+  void MakeViews();
+
   const AdapterLayout* layout_;
   float scale_;
   torch::Dtype dtype_;
   torch::Device device_;
   std::vector<std::array<Group, kNumLinearGroups>> groups_;
+  std::unique_ptr<Together> together_;  // null on the CPU
   std::unique_ptr<const Gate> gate_;
 };
 

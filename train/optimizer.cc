@@ -8,13 +8,30 @@
 
 namespace elrea {
 
-AdamState MakeAdamState(int64_t num_params) {
-  return {torch::zeros({num_params}, torch::kFloat), torch::zeros({num_params}, torch::kFloat), 0};
+namespace {
+
+// The same step with ATen, for tensors on other devices than the CPU.
+void DeviceAdamStep(const AdamOptions& o, double learning_rate, const torch::Tensor& grad, torch::Tensor& params,
+                    AdamState& state) {
+  const auto n = static_cast<double>(state.steps);
+  state.m.mul_(o.beta1).add_(grad, 1 - o.beta1);
+  state.v.mul_(o.beta2).addcmul_(grad, grad, 1 - o.beta2);
+  const torch::Tensor divisor = (state.v / (1 - std::pow(o.beta2, n))).sqrt_().add_(o.epsilon);
+  if (o.weight_decay != 0) params.mul_(1 - learning_rate * o.weight_decay);
+  params.addcdiv_(state.m, divisor, -learning_rate / (1 - std::pow(o.beta1, n)));
+}
+
+}  // namespace
+
+AdamState MakeAdamState(int64_t num_params, torch::Device device) {
+  const auto options = torch::dtype(torch::kFloat).device(device);
+  return {torch::zeros({num_params}, options), torch::zeros({num_params}, options), 0};
 }
 
 void AdamStep(const AdamOptions& o, double learning_rate, const torch::Tensor& grad, torch::Tensor& params,
               AdamState& state) {
   ++state.steps;
+  if (!params.is_cpu()) return DeviceAdamStep(o, learning_rate, grad, params, state);
   auto n = static_cast<double>(state.steps);
   auto b1 = static_cast<float>(o.beta1), b2 = static_cast<float>(o.beta2), eps = static_cast<float>(o.epsilon);
   auto correct1 = static_cast<float>(1 / (1 - std::pow(o.beta1, n)));

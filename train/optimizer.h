@@ -14,12 +14,12 @@ struct AdamOptions {
 };
 
 struct AdamState {
-  torch::Tensor m, v;  // [num_params] f32 cpu
+  torch::Tensor m, v;  // [num_params] f32
   int64_t steps = 0;
 };
-AdamState MakeAdamState(int64_t num_params);
+AdamState MakeAdamState(int64_t num_params, torch::Device device = torch::kCPU);
 
-// One step; params, grad [num_params] f32 cpu.
+// One step; params, grad [num_params] f32, all on the device of the state.
 void AdamStep(const AdamOptions& options, double learning_rate, const torch::Tensor& grad, torch::Tensor& params,
               AdamState& state);
 

@@ -39,7 +39,9 @@ void SaveRunStates(const std::filesystem::path& directory, const std::map<std::s
   std::vector<std::pair<std::string, torch::Tensor>> tensors;
   Json scalars = Json::object();
   for (const auto& [name, s] : states) {
-    tensors.insert(tensors.end(), {{name + "/params", s->params}, {name + "/adam.m", s->adam.m}, {name + "/adam.v", s->adam.v}});
+    tensors.insert(tensors.end(), {{name + "/params", s->params.cpu()},
+                                   {name + "/adam.m", s->adam.m.cpu()},
+                                   {name + "/adam.v", s->adam.v.cpu()}});
     scalars[name] = Scalars(*s);
   }
   SaveTensors(directory / kStateFile, tensors, {{"format_version", kFormatVersion}, {"state", JsonLine(scalars)}});

@@ -12,7 +12,7 @@
 namespace elrea {
 
 struct RunState {
-  torch::Tensor params;   // [num_params] f32
+  torch::Tensor params;   // [num_params] f32, as the moments on the device that trains
   AdamState adam;
   int64_t epoch = 0;      // the epoch under way
   int64_t batch = 0;      // batches of it already done
@@ -25,7 +25,7 @@ struct RunState {
 
 // state.safetensors in `directory`, by name of the fine-tuning.
 void SaveRunStates(const std::filesystem::path& directory, const std::map<std::string, const RunState*>& states);
-// Empty when there is no file. kCorrupt; kInvalidInput for another version's file.
+// On the CPU; empty when there is no file. kCorrupt; kInvalidInput for another version's file.
 std::map<std::string, RunState> LoadRunStates(const std::filesystem::path& directory);
 void RemoveRunStates(const std::filesystem::path& directory);
 

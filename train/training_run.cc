@@ -32,11 +32,12 @@ TrainingRun::TrainingRun(const FinetuneJob& job, const FinetuneOptions& options,
       steps_per_epoch_(StepsPerEpoch(job, options)) {
   if (state) {
     state_ = std::move(*state);
+    for (Tensor* t : {&state_.params, &state_.adam.m, &state_.adam.v}) *t = t->to(weights_.device());
     weights_.Refresh(state_.params);
     LogInfo(job_.label.c_str(), "resuming at step {} of {}", state_.adam.steps, total_steps());
   } else {
-    state_.params = job_.start.params.clone();
-    state_.adam = MakeAdamState(layout_.num_params());
+    state_.params = job_.start.params.to(weights_.device(), /*non_blocking=*/false, /*copy=*/true);
+    state_.adam = MakeAdamState(layout_.num_params(), weights_.device());
     SaveCheckpoint(0);  // the start; with the rows of each step in the metrics, a run can be replayed elsewhere
   }
   const fs::path metrics = job_.directory / "metrics.jsonl";
@@ -68,8 +69,8 @@ double TrainingRun::Take(const TrainingStep& step, double tokens_per_s) {
   if (options_.max_grad_norm > 0 && norm > options_.max_grad_norm) grad_.mul_(options_.max_grad_norm / norm);
   const double rate =
       LinearSchedule(options_.learning_rate, options_.warmup_fraction, state_.adam.steps, total_steps());
-  AdamStep({options_.beta1, options_.beta2, options_.epsilon, options_.weight_decay}, rate, grad_.cpu(),
-           state_.params, state_.adam);
+  AdamStep({options_.beta1, options_.beta2, options_.epsilon, options_.weight_decay}, rate, grad_, state_.params,
+           state_.adam);
   weights_.Refresh(state_.params);
   state_.loss_sum += step.loss_sum;
   state_.loss_count += step.num_targets;
@@ -113,7 +114,7 @@ void TrainingRun::FinishEpoch() {
   ++state_.epoch;
   state_.batch = 0;
   SaveTensors(SaveCheckpoint(state_.epoch) / "optimizer.safetensors",
-              {{"adam.m", state_.adam.m}, {"adam.v", state_.adam.v}},
+              {{"adam.m", state_.adam.m.cpu()}, {"adam.v", state_.adam.v.cpu()}},
               {{"format_version", "1"}, {"steps", std::to_string(state_.adam.steps)}});
 }
 
@@ -138,7 +139,8 @@ FinetuneResult TrainingRun::Finish() {
 }
 
 Adapter TrainingRun::CurrentAdapter() const {
-  return {job_.start.config, state_.params.clone(), job_.decoder->weights().fingerprint};
+  return {job_.start.config, state_.params.to(torch::kCPU, /*non_blocking=*/false, /*copy=*/true),
+          job_.decoder->weights().fingerprint};
 }
 
 }  // namespace elrea
