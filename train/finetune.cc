@@ -70,7 +70,9 @@ class Session {
     Progress progress(how_.label, total, "steps");
     progress.StartAt(taken);
     for (saved_ = Seconds(); Admit();) {
-      progress.Add(NumUnderWay(), fmt::format("loss {:.4f}", Step()));
+      const int64_t steps = NumUnderWay();
+      const double loss = Step();
+      progress.Add(steps, fmt::format("loss {:.4f}", loss));
       const bool due = Seconds() - saved_ >= all_[0].options.checkpoint_every_s;
       if (due || MustClose()) SaveAndClose();
       AskWhetherToStop();
