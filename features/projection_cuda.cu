@@ -4,18 +4,12 @@
 
 #include <cuda_runtime.h>
 
+#include "core/rng.h"
+
 namespace elrea::cuda {
 namespace {
 
 constexpr int kLanes = 16, kVectors = 16, kBlock = kLanes * kVectors;
-
-__device__ uint64_t MixBits(uint64_t x) {
-  x ^= x >> 30;
-  x *= 0xbf58476d1ce4e5b9ULL;
-  x ^= x >> 27;
-  x *= 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
-}
 
 __device__ uint64_t Hash(uint64_t stream_seed, uint64_t vector) {
   return MixBits(stream_seed + 0x9e3779b97f4a7c15ULL * (vector + 1));

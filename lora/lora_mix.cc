@@ -15,7 +15,7 @@ using torch::Tensor;
 namespace {
 
 // Ranges of fewer rows are added row by row. A GPU works on all rows at once, and each range would be several launches.
-constexpr int64_t kFusedRows = 8, kCudaFusedRows = 64;
+constexpr int64_t kFusedRows = 8, kCudaFusedRows = 2048;
 
 void AddRange(const LoraWeights& lora, int64_t layer, LinearGroup id, const Tensor& x, Tensor& y, int64_t begin,
               int64_t end) {

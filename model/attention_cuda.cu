@@ -36,7 +36,8 @@ __global__ void AppendKernel(const __nv_bfloat16* qkv, int64_t stride, int64_t q
   for (int t = blockIdx.y; t < row.count; t += gridDim.y) {
     const __nv_bfloat16* from = qkv + (row.first + t) * stride + q_width;
     const int64_t place = rows.layer * row.layer_stride + (static_cast<int64_t>(row.past) + t) * kv_width;
-    auto *keys = static_cast<__nv_bfloat16*>(row.keys) + place, *values = static_cast<__nv_bfloat16*>(row.values) + place;
+    auto* keys = static_cast<__nv_bfloat16*>(row.keys) + place;
+    auto* values = static_cast<__nv_bfloat16*>(row.values) + place;
     for (int64_t i = threadIdx.x; i < kv_width; i += blockDim.x) {
       keys[i] = from[i];
       values[i] = from[kv_width + i];
