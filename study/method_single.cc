@@ -15,15 +15,14 @@ StudyPlan Base(Workbench& bench) { return EveryRow(bench, {&bench.Base()}); }
 // A row is answered by the adapter of its own data set; rows of a source without training rows by the base.
 StudyPlan PerDataset(Workbench& bench) {
   const StudyJob& job = bench.job();
-  StudyPlan plan;
-  plan.adapters = {&bench.Base()};
-  for (size_t s = 0; s < job.train.sources.size(); ++s) {
-    std::vector<int64_t> rows;
-    for (size_t i = 0; i < job.train.rows.size(); ++i) {
-      if (job.train.rows[i].source_id == static_cast<int32_t>(s)) rows.push_back(static_cast<int64_t>(i));
-    }
-    plan.adapters.push_back(&bench.FromScratch("data set " + job.train.sources[s], rows));
+  std::vector<Workbench::LabelledRows> groups;
+  for (const std::string& source : job.train.sources) groups.push_back({"data set " + source, {}});
+  for (size_t i = 0; i < job.train.rows.size(); ++i) {
+    groups[static_cast<size_t>(job.train.rows[i].source_id)].rows.push_back(static_cast<int64_t>(i));
   }
+  StudyPlan plan;
+  plan.adapters = bench.FromScratch(groups);
+  plan.adapters.insert(plan.adapters.begin(), &bench.Base());
   for (const EvalRow& row : job.test) {
     const auto found = std::find(job.train.sources.begin(), job.train.sources.end(), row.source);
     std::vector<double>& weights = plan.weights.emplace_back(plan.adapters.size(), 0.0);
@@ -35,10 +34,9 @@ StudyPlan PerDataset(Workbench& bench) {
 }
 
 StudyPlan LoraEnsemble(Workbench& bench) {
-  std::vector<const StudyAdapter*> adapters = {&bench.Base()};
-  for (int64_t i = 1; i <= bench.job().study.lora_ensemble_adapters; ++i)
-    adapters.push_back(&bench.AnotherBase(i));
-  return EveryRow(bench, adapters);
+  std::vector<int64_t> numbers(static_cast<size_t>(bench.job().study.lora_ensemble_adapters + 1));
+  std::iota(numbers.begin(), numbers.end(), 0);
+  return EveryRow(bench, bench.Bases(numbers));
 }
 
 // What the experts are, but for the division: the base trained on under their options, on all rows. What an ensemble of

@@ -127,60 +127,92 @@ Adapter Workbench::FreshAdapter(int64_t seed) const {
   return MakeAdapter(job_.decoder->config(), MakeAdapterConfig(job_.lora), static_cast<uint64_t>(seed));
 }
 
-const StudyAdapter& Workbench::Train(const std::string& label, const Adapter& start,
-                                     const std::vector<int64_t>& rows, FinetuneOptions options) {
-  FinetuneJob job{
-      fmt::format("seed {}: {}", seed_, label), job_.decoder, start, {}, Pointers(job_.validation.rows), {}};
-  for (int64_t row : rows) job.rows.push_back(&job_.train.rows[static_cast<size_t>(row)]);
+Finetuning Workbench::Plan(const Training& training) const {
+  FinetuneJob job{fmt::format("seed {}: {}", seed_, training.label), job_.decoder, training.start, {},
+                  Pointers(job_.validation.rows), {}};
+  for (int64_t row : training.rows) job.rows.push_back(&job_.train.rows[static_cast<size_t>(row)]);
   job.directory = ArtifactFolder(job_, "adapter",
                                  {{"backbone", job_.decoder->weights().fingerprint},
                                   {"dtype", DtypeName(job_)},
-                                  {"start", TensorChecksum(start.params)},
-                                  {"rank", start.config.rank},
-                                  {"alpha", start.config.alpha},
+                                  {"start", TensorChecksum(training.start.params)},
+                                  {"rank", training.start.config.rank},
+                                  {"alpha", training.start.config.alpha},
                                   {"target_modules", job_.lora.target_modules},
                                   {"rows", RowsChecksum(job.rows)},
                                   {"validation", RowsChecksum(job.validation)},
-                                  {"options", TrainingJson(options)}});
-  const std::string name = job.directory.filename().string();
-  used_.insert(name);
-  if (const auto found = adapters_.find(name); found != adapters_.end()) return found->second;
-  FinetuneResult result = WithContext("training " + label, [&] { return Finetune(job, options); });
+                                  {"options", TrainingJson(training.options)}});
+  return {std::move(job), training.options};
+}
+
+std::vector<const StudyAdapter*> Workbench::Train(const std::string& label, const std::vector<Training>& all) {
+  std::vector<std::string> names;
+  std::vector<Finetuning> missing;
+  std::set<std::string> planned;
+  std::string together;
+  for (const Training& training : all) {
+    Finetuning finetuning = Plan(training);
+    names.push_back(finetuning.job.directory.filename().string());
+    used_.insert(names.back());
+    if (adapters_.contains(names.back()) || !planned.insert(names.back()).second) continue;
+    together += names.back();
+    missing.push_back(std::move(finetuning));
+  }
+  if (!missing.empty()) {
+    const fs::path state = job_.directory / "artifacts" / ("training-" + ChecksumHex(together));
+    fs::create_directories(state);
+    std::vector<FinetuneResult> results = WithContext("training " + label, [&] {
+      return FinetuneSideBySide(missing, {fmt::format("seed {}: {}", seed_, label), state, SideBySideToFillPasses(missing)});
+    });
+    fs::remove_all(state);
+    for (size_t i = 0; i < missing.size(); ++i) KeepTrained(missing[i].job.directory, std::move(results[i]));
+  }
+  std::vector<const StudyAdapter*> trained;
+  for (const std::string& name : names) trained.push_back(&adapters_.at(name));
+  return trained;
+}
+
+void Workbench::KeepTrained(const fs::path& folder, FinetuneResult result) {
+  const std::string name = folder.filename().string();
   StudyAdapter& made = adapters_[name];
-  made.folder = job.directory;
+  made.folder = folder;
   made.checksum = TensorChecksum(result.adapter.params);
   made.train_s = seconds_[name] = result.seconds;
   made.adapter = std::move(result.adapter);
   made.layout = std::make_unique<AdapterLayout>(job_.decoder->config(), made.adapter.config);
   made.weights = std::make_unique<LoraWeights>(*made.layout, made.adapter, job_.decoder->dtype(),
                                                job_.decoder->device());
-  return made;
 }
 
-const StudyAdapter& Workbench::Base() { return AnotherBase(0); }
+const StudyAdapter& Workbench::Base() { return *Bases({0})[0]; }
 
-const StudyAdapter& Workbench::AnotherBase(int64_t number) {
-  FinetuneOptions options = job_.base;
-  options.seed = seed_ + number;
-  return Train(number == 0 ? "base" : fmt::format("base {}", number), FreshAdapter(options.seed),
-               AllRows(job_.train), options);
+std::vector<const StudyAdapter*> Workbench::Bases(const std::vector<int64_t>& numbers) {
+  std::vector<Training> bases;
+  for (int64_t number : numbers) {
+    FinetuneOptions options = job_.base;
+    options.seed = seed_ + number;
+    bases.push_back({number == 0 ? "base" : fmt::format("base {}", number), FreshAdapter(options.seed), AllRows(job_.train),
+                     options});
+  }
+  return Train(bases.size() == 1 ? bases[0].label : "bases", bases);
 }
 
-const StudyAdapter& Workbench::FromScratch(const std::string& label, const std::vector<int64_t>& rows) {
+std::vector<const StudyAdapter*> Workbench::FromScratch(const std::vector<LabelledRows>& groups) {
+  std::vector<Training> trainings;
   FinetuneOptions options = job_.base;
   options.seed = seed_;
-  return Train(label, FreshAdapter(seed_), rows, options);
+  for (const LabelledRows& group : groups) trainings.push_back({group.label, FreshAdapter(seed_), group.rows, options});
+  return Train("adapters of parts of the rows", trainings);
 }
 
 std::vector<const StudyAdapter*> Workbench::Experts(const std::vector<std::vector<int64_t>>& groups) {
   const Adapter& base = Base().adapter;
-  std::vector<const StudyAdapter*> experts;
+  std::vector<Training> experts;
   for (size_t c = 0; c < groups.size(); ++c) {
     FinetuneOptions options = job_.expert;
     options.seed = seed_ + 1 + static_cast<int64_t>(c);
-    experts.push_back(&Train(fmt::format("expert {} of {}", c + 1, groups.size()), base, groups[c], options));
+    experts.push_back({fmt::format("expert {} of {}", c + 1, groups.size()), base, groups[c], options});
   }
-  return experts;
+  return Train("experts", experts);
 }
 
 std::vector<FeatureCheckpoint> Workbench::BaseCheckpoints() {

@@ -89,11 +89,16 @@ class Workbench {
   int64_t seed() const { return seed_; }
 
   const StudyAdapter& Base();
-  // From the start, under the base's options, on all rows with seed seed() + number: another seed's base,
-  // where the study has that seed.
-  const StudyAdapter& AnotherBase(int64_t number);
+  // Those that are asked for together and are not there yet are trained side by side, as far as that fills passes.
+  // From the start, under the base's options, on all rows with seed seed() + number, for each number: 0 is Base(), others
+  // are other seeds' bases, where the study has those seeds.
+  std::vector<const StudyAdapter*> Bases(const std::vector<int64_t>& numbers);
   // From the start, under the base's options, on some rows.
-  const StudyAdapter& FromScratch(const std::string& label, const std::vector<int64_t>& rows);
+  struct LabelledRows {
+    std::string label;
+    std::vector<int64_t> rows;
+  };
+  std::vector<const StudyAdapter*> FromScratch(const std::vector<LabelledRows>& groups);
   // From the base adapter under the experts' options, one per group of rows.
   std::vector<const StudyAdapter*> Experts(const std::vector<std::vector<int64_t>>& groups);
 
@@ -127,8 +132,16 @@ class Workbench {
   const Clustering& KeepClusters(
       const StudyFeatures& features, const Json& algorithm, const ClusterOptions& recorded,
       const std::function<Clustering(RowMatrix train, const std::vector<std::string>& sources)>& make);
-  const StudyAdapter& Train(const std::string& label, const Adapter& start, const std::vector<int64_t>& rows,
-                            FinetuneOptions options);
+  struct Training {
+    std::string label;
+    Adapter start;
+    std::vector<int64_t> rows;
+    FinetuneOptions options;
+  };
+  Finetuning Plan(const Training& training) const;  // in the folder of the artifact
+  // In the order of `all`; `label` is that of all.
+  std::vector<const StudyAdapter*> Train(const std::string& label, const std::vector<Training>& all);
+  void KeepTrained(const std::filesystem::path& folder, FinetuneResult result);
   Adapter FreshAdapter(int64_t seed) const;
   std::vector<FeatureCheckpoint> BaseCheckpoints();
   std::vector<int64_t> LengthsWith(const FeatureOptions& options) const;
