@@ -23,15 +23,15 @@ __device__ float AdamForm(const AdamTerms& t, float g, int64_t at) {
   return first / (sqrtf(second) + t.eps);
 }
 
-__global__ void ProjectKernel(const float* gradients, int64_t begin, int64_t count, const AdamTerms* terms,
-                              ProjectionTerms projection, float* sums, int64_t sum_stride) {
+__global__ void ProjectKernel(ProjectAdamArgs a) {
   __shared__ float mixed[kBlock];
   const int thread = threadIdx.x, vector = thread / kLanes, lane = thread % kLanes;
   const int64_t row = blockIdx.y, place = static_cast<int64_t>(blockIdx.x) * kBlock + thread;
-  const uint64_t vector_idx = static_cast<uint64_t>(begin / kLanes + static_cast<int64_t>(blockIdx.x) * kVectors + vector);
-  const uint64_t hash = Hash(projection.stream_seeds[0], vector_idx);
+  const uint64_t vector_idx =
+      static_cast<uint64_t>(a.begin / kLanes + static_cast<int64_t>(blockIdx.x) * kVectors + vector);
+  const uint64_t hash = Hash(a.stream_seeds[0], vector_idx);
   float value = 0;
-  if (place < count) value = AdamForm(terms[row], gradients[row * count + place], begin + place);
+  if (place < a.count) value = AdamForm(a.terms[row], a.gradients[row * a.count + place], a.begin + place);
   value = WithSign(value, hash >> 16, lane);
   for (int stride = kLanes; stride < kBlock; stride *= 2) {
     mixed[thread] = value;
@@ -39,20 +39,21 @@ __global__ void ProjectKernel(const float* gradients, int64_t begin, int64_t cou
     value = thread & stride ? mixed[thread - stride] - value : value + mixed[thread + stride];
     __syncthreads();
   }
-  float* sum = sums + row * sum_stride;
-  for (int r = 0; r < projection.repetitions; ++r) {
-    const uint64_t bits = r == 0 ? hash : Hash(projection.stream_seeds[r], vector_idx);
-    const int64_t offset = static_cast<int64_t>(((bits >> 32) * static_cast<uint64_t>(projection.d_proj)) >> 32);
+  float* sum = a.sums + row * a.sum_stride;
+  for (int r = 0; r < a.repetitions; ++r) {
+    const uint64_t bits = r == 0 ? hash : Hash(a.stream_seeds[r], vector_idx);
+    const int64_t offset = static_cast<int64_t>(((bits >> 32) * static_cast<uint64_t>(a.d_proj)) >> 32);
     atomicAdd(sum + offset + lane, WithSign(value, bits, lane));
   }
 }
 
 }  // namespace
 
-void ProjectAdam(const float* gradients, int64_t rows, int64_t begin, int64_t count, const AdamTerms* terms,
-                 const ProjectionTerms& projection, float* sums, int64_t sum_stride, cudaStream_t stream) {
-  const dim3 grid(static_cast<unsigned>((count + kBlock - 1) / kBlock), static_cast<unsigned>(rows));
-  ProjectKernel<<<grid, kBlock, 0, stream>>>(gradients, begin, count, terms, projection, sums, sum_stride);
+cudaError_t ProjectAdam(const ProjectAdamArgs& a, cudaStream_t stream) {
+  if (a.rows == 0 || a.count == 0) return cudaSuccess;
+  const dim3 grid(static_cast<unsigned>((a.count + kBlock - 1) / kBlock), static_cast<unsigned>(a.rows));
+  ProjectKernel<<<grid, kBlock, 0, stream>>>(a);
+  return cudaGetLastError();
 }
 
 }  // namespace elrea::cuda

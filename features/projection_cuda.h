@@ -14,16 +14,20 @@ struct AdamTerms {
   float c_m, c_g, c_v, c_g_squared, eps;
 };
 
-struct ProjectionTerms {
-  const uint64_t* stream_seeds;  // [repetitions] on the device
+struct ProjectAdamArgs {
+  const float* gradients;  // [rows, count]
+  int64_t rows;
+  int64_t begin, count;          // the coordinates; REQUIRES: multiples of 256, but count may end the vector
+  const AdamTerms* terms;        // [rows]
+  const uint64_t* stream_seeds;  // [repetitions]
   int32_t repetitions;
   int64_t d_proj;
+  float* sums;  // [rows, sum_stride]
+  int64_t sum_stride;
 };
 
-// sums[i] += R[:, begin : begin + count) AdamForm(gradients[i]), unscaled, for i < rows: as ProjectAdam but for the order
-// of the additions, which is not fixed. gradients [rows, count] f32, sums [rows, sum_stride] f32, terms [rows]; all on the
-// device. REQUIRES: begin a multiple of 256, and count too unless the piece ends the vector.
-void ProjectAdam(const float* gradients, int64_t rows, int64_t begin, int64_t count, const AdamTerms* terms,
-                 const ProjectionTerms& projection, float* sums, int64_t sum_stride, cudaStream_t stream);
+// sums[i] += R[:, begin : begin + count) AdamForm(gradients[i]), unscaled, for i < rows: as elrea::ProjectAdam but for the
+// order of the additions, which is not fixed. All pointers are on the device.
+cudaError_t ProjectAdam(const ProjectAdamArgs& args, cudaStream_t stream);
 
 }  // namespace elrea::cuda

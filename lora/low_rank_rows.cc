@@ -7,7 +7,6 @@
 #include "model/low_rank.h"
 #ifdef ELREA_CUDA
 #include <algorithm>
-#include <cstring>
 #include <unordered_map>
 
 #include "lora/low_rank_rows_cuda.h"
@@ -66,14 +65,6 @@ cuda::LowRankEntry EntryOf(const LoraWeights& lora, int64_t layer, LinearGroup i
   return entry;
 }
 
-// The copy is staged before it returns, so `values` may go.
-template <typename T>
-Tensor OnDevice(const std::vector<T>& values, torch::Device device) {
-  Tensor bytes = torch::empty({static_cast<int64_t>(values.size() * sizeof(T))}, torch::kByte);
-  std::memcpy(bytes.data_ptr(), values.data(), bytes.nbytes());
-  return bytes.to(device, /*non_blocking=*/true);
-}
-
 }  // namespace
 
 void LowRankRows::MakeTable(torch::Device device) {
@@ -97,8 +88,8 @@ void LowRankRows::MakeTable(torch::Device device) {
       max_hidden_.push_back(most);
     }
   }
-  entries_ = OnDevice(entries, device);
-  places_ = OnDevice(places, device);
+  entries_ = BytesOnCuda(entries, device);
+  places_ = BytesOnCuda(places, device);
 }
 
 void LowRankRows::AddOnCuda(int64_t layer, LinearGroup id, const Tensor& x, Tensor& y) const {

@@ -151,21 +151,23 @@ void LaunchGroup(const DecodeShape& s, const __nv_bfloat16* qkv, int64_t stride,
 
 }  // namespace
 
-void AppendToCaches(const void* qkv, int64_t stride, int64_t q_width, int64_t kv_width, const CachedRows& rows,
-                    int64_t longest, cudaStream_t stream) {
+cudaError_t AppendToCaches(const void* qkv, int64_t stride, int64_t q_width, int64_t kv_width, const CachedRows& rows,
+                           int64_t longest, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(rows.count), static_cast<unsigned>(longest < 64 ? longest : 64));
   AppendKernel<<<grid, kThreads, 0, stream>>>(static_cast<const __nv_bfloat16*>(qkv), stride, q_width, kv_width, rows);
+  return cudaGetLastError();
 }
 
-void AttendToCaches(const DecodeShape& s, const void* qkv, int64_t stride, const CachedRows& rows, void* out,
-                    int64_t out_stride, cudaStream_t stream) {
+cudaError_t AttendToCaches(const DecodeShape& s, const void* qkv, int64_t stride, const CachedRows& rows, void* out,
+                           int64_t out_stride, cudaStream_t stream) {
   const auto* from = static_cast<const __nv_bfloat16*>(qkv);
   auto* to = static_cast<__nv_bfloat16*>(out);
   switch (s.head_dim) {
-    case 64: return LaunchGroup<64>(s, from, stride, rows, to, out_stride, stream);
-    case 128: return LaunchGroup<128>(s, from, stride, rows, to, out_stride, stream);
-    default: return LaunchGroup<256>(s, from, stride, rows, to, out_stride, stream);
+    case 64: LaunchGroup<64>(s, from, stride, rows, to, out_stride, stream); break;
+    case 128: LaunchGroup<128>(s, from, stride, rows, to, out_stride, stream); break;
+    default: LaunchGroup<256>(s, from, stride, rows, to, out_stride, stream);
   }
+  return cudaGetLastError();
 }
 
 }  // namespace elrea::cuda

@@ -31,12 +31,12 @@ struct DecodeShape {
 
 // Copies keys and values out of qkv [tokens, stride] bf16 into the caches, behind what they hold. No row has more
 // than `longest` tokens.
-void AppendToCaches(const void* qkv, int64_t stride, int64_t q_width, int64_t kv_width, const CachedRows& rows,
-                    int64_t longest, cudaStream_t stream);
+cudaError_t AppendToCaches(const void* qkv, int64_t stride, int64_t q_width, int64_t kv_width,
+                           const CachedRows& rows, int64_t longest, cudaStream_t stream);
 
 // out[first] [heads * head_dim] = attention of the query in qkv[first] to the past + 1 cached positions, for the
 // rows of one token; the others are left alone.
-void AttendToCaches(const DecodeShape& shape, const void* qkv, int64_t stride, const CachedRows& rows, void* out,
-                    int64_t out_stride, cudaStream_t stream);
+cudaError_t AttendToCaches(const DecodeShape& shape, const void* qkv, int64_t stride, const CachedRows& rows,
+                           void* out, int64_t out_stride, cudaStream_t stream);
 
 }  // namespace elrea::cuda

@@ -9,6 +9,7 @@
 #include <torch/types.h>
 
 #include <type_traits>
+#include <vector>
 
 namespace elrea {
 
@@ -38,6 +39,14 @@ T* CudaData(const torch::Tensor& x) {
   } else {
     return x.data_ptr<T>();
   }
+}
+
+// The values as bytes on the device. Pageable memory has been read when the copy returns, so `values` may go.
+template <typename T>
+torch::Tensor BytesOnCuda(const std::vector<T>& values, torch::Device device) {
+  const auto size = static_cast<int64_t>(values.size() * sizeof(T));
+  const torch::Tensor bytes = torch::from_blob(const_cast<T*>(values.data()), {size}, torch::kByte);
+  return bytes.to(device, torch::kByte, /*non_blocking=*/true);
 }
 
 // Runs the lambda with T, the kernels' name of the dtype (f32 or bf16).

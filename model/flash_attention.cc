@@ -7,9 +7,8 @@
 #include "model/kv_cache.h"
 
 #ifdef ELREA_CUDA
-#include <c10/cuda/CUDAStream.h>
-
 #include "model/attention_cuda.h"
+#include "model/cuda_glue.h"
 #endif
 
 namespace elrea {
@@ -56,7 +55,7 @@ FlashResult Flash(const AttentionShape& s, const PackedBatch& batch, const Heads
   return {out, log_sum_exp, rng_state, unused};
 }
 
-// The caches of the batch as a table on the device. Pageable memory is read before a copy returns.
+// The caches of the batch as a table on the device.
 Tensor CacheTable(const PackedBatch& batch, torch::Device device) {
   std::vector<cuda::CachedRow> rows;
   for (int64_t i = 0; i < batch.num_segments(); ++i) {
@@ -66,12 +65,11 @@ Tensor CacheTable(const PackedBatch& batch, torch::Device device) {
                     static_cast<int32_t>(batch.begin(i)), static_cast<int32_t>(batch.length(i)),
                     static_cast<int32_t>(cache->length())});
   }
-  const auto bytes = static_cast<int64_t>(rows.size() * sizeof(cuda::CachedRow));
-  return torch::from_blob(rows.data(), {bytes}, torch::kByte).to(device, torch::kByte, /*non_blocking=*/true);
+  return BytesOnCuda(rows, device);
 }
 
 cuda::CachedRows Rows(const Tensor& table, int64_t layer) {
-  return {reinterpret_cast<const cuda::CachedRow*>(table.data_ptr<uint8_t>()),
+  return {reinterpret_cast<const cuda::CachedRow*>(CudaData<uint8_t>(table)),
           table.numel() / static_cast<int64_t>(sizeof(cuda::CachedRow)), layer};
 }
 
@@ -86,8 +84,10 @@ void AppendToCachesOnCuda(const AttentionShape& s, const PackedBatch& batch, int
   // The first layer of a pass has given all caches their room, and they advance after the last.
   if (layer == 0) batch.device_caches = CacheTable(batch, qkv.device());
   if (batch.device_caches.numel() == 0) return;
-  cuda::AppendToCaches(qkv.data_ptr<c10::BFloat16>(), qkv.stride(0), s.heads * s.head_dim, s.kv_heads * s.head_dim,
-                       Rows(batch.device_caches, layer), LongestSegment(batch), c10::cuda::getCurrentCUDAStream());
+  const LaunchScope stream(qkv);
+  C10_CUDA_CHECK(cuda::AppendToCaches(CudaData<__nv_bfloat16>(qkv), qkv.stride(0), s.heads * s.head_dim,
+                                      s.kv_heads * s.head_dim, Rows(batch.device_caches, layer), LongestSegment(batch),
+                                      stream));
 }
 
 void FlashAttention(const AttentionShape& s, const PackedBatch& batch, const Tensor& qkv, Tensor& out) {
@@ -116,8 +116,10 @@ void DecodeAttentionOnCuda(const AttentionShape& s, const PackedBatch& batch, in
   const cuda::DecodeShape shape = {static_cast<int32_t>(s.heads),    static_cast<int32_t>(s.kv_heads),
                                    static_cast<int32_t>(s.head_dim), static_cast<float>(s.scale),
                                    static_cast<float>(s.softcap),    static_cast<int32_t>(s.window)};
-  cuda::AttendToCaches(shape, qkv.data_ptr<c10::BFloat16>(), qkv.stride(0), Rows(batch.device_caches, layer),
-                       out.data_ptr<c10::BFloat16>(), out.stride(0), c10::cuda::getCurrentCUDAStream());
+  const LaunchScope stream(qkv);
+  C10_CUDA_CHECK(cuda::AttendToCaches(shape, CudaData<__nv_bfloat16>(qkv), qkv.stride(0),
+                                      Rows(batch.device_caches, layer), CudaData<__nv_bfloat16>(out), out.stride(0),
+                                      stream));
 }
 
 #else
