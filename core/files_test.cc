@@ -203,6 +203,18 @@ TEST(MappedFileTest, StaysValidWhenTheFileIsReplaced) {
   EXPECT_EQ(std::memcmp(file.bytes().data(), "old text", 8), 0);
 }
 
+#ifdef __SANITIZE_ADDRESS__
+// What the other tests rely on when a sanitizer looks at them.
+TEST(MappedFileTest, ReadingBeyondTheFileIsNoticed) {
+  const TempDir dir;
+  WriteRaw(dir / "file", "12345");
+  const MappedFile file(dir / "file");
+  const volatile std::byte* bytes = file.bytes().data();
+  EXPECT_EQ(static_cast<char>(bytes[4]), '5');
+  EXPECT_DEATH(static_cast<void>(static_cast<char>(bytes[5])), "use-after-poison");
+}
+#endif
+
 TEST(MappedFileTest, FaultsNameThePath) {
   TempDir dir;
   ExpectError(ErrorKind::kNotFound, {"missing"}, [&] { MappedFile(dir / "missing"); });
