@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <string>
@@ -21,9 +22,15 @@ inline void WriteUnsynced(const fs::path& path, std::string_view bytes) {
   std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
+// How many times as many damaged copies tests make as they do by themselves: $ELREA_DAMAGE, for long runs.
+inline int DamageEffort() {
+  const char* effort = std::getenv("ELREA_DAMAGE");
+  return effort == nullptr ? 1 : std::max(1, std::atoi(effort));
+}
+
 struct DamageOptions {
   size_t cut_every = 1;           // truncated to 0, cut_every, 2 cut_every, ... bytes
-  int flips = 200;                // copies with one to three bits flipped; times $ELREA_DAMAGE, for long runs
+  int flips = 200;                // copies with one to three bits flipped; times DamageEffort()
   size_t flip_within = SIZE_MAX;  // only in the first so many bytes: headers
 };
 
@@ -54,8 +61,7 @@ DamageCounts ReadDamaged(const fs::path& path, std::string_view names, const Dam
   };
   for (size_t size = 0; size < good.size(); size += options.cut_every, ++counts.cuts)
     try_bytes(good.substr(0, size), "cut to " + std::to_string(size));
-  const char* effort = std::getenv("ELREA_DAMAGE");
-  const int flips = options.flips * (effort == nullptr ? 1 : std::max(1, std::atoi(effort)));
+  const int flips = options.flips * DamageEffort();
   Rng rng(17);
   for (int i = 0; i < flips && !good.empty(); ++i, ++counts.flips) {
     std::string flipped = good;

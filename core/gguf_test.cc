@@ -5,6 +5,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "core/damage.h"
 #include "core/expect_error.h"
 #include "core/rng.h"
 #include "core/temp_dir.h"
@@ -170,7 +171,7 @@ TEST_F(GgufTest, RandomDamageNeverDoesMoreThanThrow) {
   const std::string good = AllKinds().text();
   Rng rng(1);
   int num_thrown = 0;
-  for (int round = 0; round < 1000; ++round) {
+  for (int round = 0; round < 1000 * DamageEffort(); ++round) {
     std::string bad = good;
     for (int i = 0; i < 3; ++i) bad[rng.Below(bad.size())] = static_cast<char>(rng.Below(256));
     WriteRaw(path_, bad);

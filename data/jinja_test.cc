@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/damage.h"
 #include "core/expect_error.h"
 #include "core/rng.h"
 #include "core/text.h"
@@ -113,7 +114,7 @@ TEST(Jinja, DamagedTemplatesRenderOrThrowError) {
   for (const auto& [name, source] : Golden()["templates"].items()) {
     const Json& chat = Golden()["chats"][rng.Below(Golden()["chats"].size())];
     const JinjaContext context = ContextOf(chat["variables"]);
-    for (int i = 0; i < 20; ++i) {
+    for (int i = 0; i < 20 * DamageEffort(); ++i) {
       std::string damaged = source.get<std::string>();
       for (int change = 0; change < 3; ++change) {
         const size_t at = rng.Below(damaged.size());

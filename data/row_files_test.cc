@@ -96,7 +96,7 @@ TEST(DataRows, StemsAreWithoutEveryEnding) {
 TEST(DataRows, RandomBytesNeverDoWorseThanAnError) {
   Rng rng(9);
   static constexpr std::string_view kBytes = "\"\",,\n\r\t{}:[]ax1\xC3\xA9\xFF\x1F\x8B\x28\xB5\x2F\xFD";
-  for (int i = 0; i < 400; ++i) {
+  for (int i = 0; i < 400 * DamageEffort(); ++i) {
     std::string text = i % 2 ? "instruction,output\n" : "";
     for (uint64_t size = rng.Below(200); size > 0; --size) text += kBytes[rng.Below(kBytes.size())];
     try {

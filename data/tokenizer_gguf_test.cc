@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "core/damage.h"
 #include "core/error.h"
 #include "core/rng.h"
 #include "data/tokenizer_testing.h"
@@ -87,7 +88,7 @@ TEST_P(GgufDamage, TruncatedOrFlippedFilesLoadOrThrowError) {
   }
   Rng rng(11);
   int refused = 0;
-  for (int i = 0; i < 300; ++i) {
+  for (int i = 0; i < 300 * DamageEffort(); ++i) {
     std::string damaged = whole;
     for (int flips = 0; flips < 4; ++flips)
       damaged[rng.Below(damaged.size())] = static_cast<char>(rng.Below(256));

@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "core/damage.h"
 #include "core/error.h"
 #include "core/rng.h"
 #include "data/tokenizer_testing.h"
@@ -94,7 +95,7 @@ TEST(SentencePiece, TruncatedOrFlippedFilesLoadOrThrowError) {
     EXPECT_GT(refused, 20);
     Rng rng(13);
     refused = 0;
-    for (int i = 0; i < 150; ++i) {
+    for (int i = 0; i < 150 * DamageEffort(); ++i) {
       std::string damaged = whole;
       for (int flips = 0; flips < 3; ++flips)
         damaged[rng.Below(damaged.size())] = static_cast<char>(rng.Below(256));
@@ -149,7 +150,7 @@ TEST(SentencePiece, FaultsAreNamed) {
 // A charsmap's trie may point anywhere; looking things up in it must stay inside.
 TEST(SentencePiece, AnyTrieIsSafe) {
   Rng rng(17);
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < 100 * DamageEffort(); ++i) {
     std::string blob("\x40\0\0\0", 4);
     for (int byte = 0; byte < 64; ++byte) blob += static_cast<char>(rng.Below(256));
     blob += std::string("a\0bc\0", 5);
