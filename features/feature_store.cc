@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include "core/error.h"
 
@@ -50,6 +51,8 @@ std::string_view Bytes(std::span<const float> values) {
   return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
 }
 
+std::string_view Text(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+
 }  // namespace
 
 FeatureStoreWriter::FeatureStoreWriter(std::filesystem::path directory, const FeatureStoreSpec& spec)
@@ -62,10 +65,11 @@ FeatureStoreWriter::FeatureStoreWriter(std::filesystem::path directory, const Fe
     return;
   }
   fs::create_directories(directory_);
+  // Before the file is opened: a part that is refused leaves no descriptor behind.
+  if (fs::exists(directory_ / kPartialManifest)) Resume(ReadVersionedJson(directory_ / kPartialManifest));
   fs::path data = directory_ / kPartialData;
   fd_ = ::open(data.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd_ < 0) FailIo(data, "open for writing");
-  if (fs::exists(directory_ / kPartialManifest)) Resume(ReadVersionedJson(directory_ / kPartialManifest));
   // What a killed session wrote beyond its last whole chunk goes.
   off_t whole = static_cast<off_t>(num_done_ * spec_.dim * static_cast<int64_t>(sizeof(float)));
   if (::ftruncate(fd_, whole) != 0 || ::lseek(fd_, 0, SEEK_END) < 0) FailIo(data, "truncate");
@@ -79,13 +83,15 @@ FeatureStoreWriter::~FeatureStoreWriter() {
 void FeatureStoreWriter::Resume(const Json& manifest) {
   fs::path path = directory_ / kPartialManifest, data = directory_ / kPartialData;
   RefuseDifference(spec_, ParseSpec(manifest, path.string()), directory_);
-  const MappedFile mapped(data);
-  const std::string_view bytes(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
+  std::optional<MappedFile> mapped;
+  if (fs::exists(data)) mapped.emplace(data);
+  const std::string_view bytes = mapped ? Text(mapped->bytes()) : "";
   for (const Json& chunk : manifest.value("chunks", Json::array())) {
     auto rows = JsonField<int64_t>(chunk, "rows", path.string());
-    uint64_t begin = static_cast<uint64_t>(num_done_ * spec_.dim) * sizeof(float);
-    uint64_t size = static_cast<uint64_t>(rows * spec_.dim) * sizeof(float);
-    if (rows < 1 || rows > spec_.num_rows - num_done_ || bytes.size() < begin + size ||
+    const bool in_place = rows >= 1 && rows <= spec_.num_rows - num_done_;
+    const auto begin = static_cast<uint64_t>(num_done_ * spec_.dim) * sizeof(float);
+    const auto size = static_cast<uint64_t>((in_place ? rows : 0) * spec_.dim) * sizeof(float);
+    if (!in_place || bytes.size() < begin + size ||
         ChecksumHex(bytes.substr(begin, size)) != JsonField<std::string>(chunk, "checksum", path.string())) {
       throw Error(ErrorKind::kCorrupt, fmt::format("{}: rows from {} do not match their checksum; delete {} and extract again",
                                                    data.string(), num_done_ + 1, directory_.string()));
@@ -148,6 +154,9 @@ FeatureStore::FeatureStore(const std::filesystem::path& directory) {
   const TensorView& view = file_->Get("features");
   if (view.dtype != DType::kF32 || view.shape != std::vector<int64_t>{spec_.num_rows, spec_.dim}) {
     throw Error(ErrorKind::kCorrupt, path.string() + ": the tensor's shape is not the one recorded");
+  }
+  if (reinterpret_cast<uintptr_t>(view.bytes.data()) % alignof(float) != 0) {
+    throw Error(ErrorKind::kCorrupt, path.string() + ": its header is not padded, so the numbers cannot be read in place; extract again");
   }
   values_ = {reinterpret_cast<const float*>(view.bytes.data()), view.bytes.size() / sizeof(float)};
 }

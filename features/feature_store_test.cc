@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <numeric>
 
+#include "core/damage.h"
 #include "core/error.h"
 #include "core/temp_dir.h"
 
@@ -102,6 +104,46 @@ TEST_F(FeatureStoreTest, DamageIsFound) {
   bytes[bytes.size() - 3] = static_cast<char>(bytes[bytes.size() - 3] ^ 1);
   WriteFileAtomically(temp_ / "g" / kFeaturesFileName, bytes);
   ExpectError([&] { FeatureStore store(temp_ / "g"); }, ErrorKind::kCorrupt, kFeaturesFileName);
+}
+
+// Rows are read where they lie in the file, so they must lie as numbers may.
+TEST_F(FeatureStoreTest, AHeaderWithoutPaddingIsRefused) {
+  std::string bytes = WriteWhole(temp_ / "f");
+  uint64_t header_bytes;
+  std::memcpy(&header_bytes, bytes.data(), sizeof header_bytes);
+  bytes.insert(sizeof header_bytes + header_bytes++, " ");
+  std::memcpy(bytes.data(), &header_bytes, sizeof header_bytes);
+  WriteUnsynced(temp_ / "f" / kFeaturesFileName, bytes);
+  ExpectError([&] { FeatureStore store(temp_ / "f"); }, ErrorKind::kCorrupt, "not padded");
+}
+
+TEST_F(FeatureStoreTest, DamagedPartsAreTakenUpRightOrRefused) {
+  const fs::path directory = temp_ / "f";
+  {
+    FeatureStoreWriter writer(directory, spec_);
+    writer.Append(Rows(0, 4));
+    writer.Append(Rows(4, 8));
+  }
+  const std::string part = ReadFile(directory / "partial.bin"), manifest = ReadFile(directory / "partial.json");
+  for (const char* file : {"partial.bin", "partial.json"}) {
+    const DamageOptions options{.cut_every = fs::file_size(directory / file) / 25 + 1, .flips = 200};
+    const DamageCounts counts = ReadDamaged(directory / file, directory.string(), options, [&] {
+      const std::string_view kept = file == std::string_view("partial.bin") ? "partial.json" : "partial.bin";
+      WriteUnsynced(directory / kept, kept == "partial.bin" ? part : manifest);
+      const int64_t num_done = FeatureStoreWriter(directory, spec_).num_done();
+      ASSERT_TRUE(num_done == 0 || num_done == 4 || num_done == 8) << num_done;
+      const std::string_view left = std::string_view(part).substr(0, static_cast<size_t>(num_done) * 16 * sizeof(float));
+      EXPECT_EQ(ReadFile(directory / "partial.bin").substr(0, left.size()), left);
+    });
+    EXPECT_GT(counts.refused, counts.cuts / 2) << file;
+  }
+  WriteUnsynced(directory / "partial.bin", part);
+  Json hostile = ParseJson(manifest, "partial.json");
+  for (const int64_t rows : {INT64_MAX, INT64_MIN, int64_t{1} << 60, int64_t{-1}, int64_t{0}, int64_t{11}}) {
+    hostile["chunks"][1]["rows"] = rows;
+    WriteJsonFile(directory / "partial.json", hostile);
+    ExpectError([&] { FeatureStoreWriter(directory, spec_); }, ErrorKind::kCorrupt, "rows from 5");
+  }
 }
 
 }  // namespace
