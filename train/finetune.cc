@@ -49,6 +49,8 @@ class Session {
     for (size_t i = 0; i < all.size(); ++i) {
       const auto saved = states.find(NameOf(i));
       if (saved != states.end()) {  // even if it is finished: until the next save, others go on beside it
+        CheckRunState(saved->second, all[i].job.start.params.numel(), all[i].options.epochs,
+                      StepsPerEpoch(all[i].job, all[i].options), how.directory);
         Begin(i, std::move(saved->second));
         states.erase(saved);
       } else if (!results_[i]) {
@@ -291,6 +293,11 @@ std::vector<EpochCheckpoint> LoadCheckpoints(const std::filesystem::path& direct
     int64_t taken = steps == file.metadata().end() ? 0 : std::atoll(steps->second.c_str());
     if (taken < 1) throw Error(ErrorKind::kCorrupt, file.path().string() + ": no step count in the metadata");
     checkpoints.push_back({LoadAdapter(path, model), {LoadFloat(file, "adam.m"), LoadFloat(file, "adam.v"), taken}});
+    const auto& [adapter, moments] = checkpoints.back();
+    if (moments.m.sizes() != adapter.params.sizes() || moments.v.sizes() != adapter.params.sizes()) {
+      throw Error(ErrorKind::kCorrupt, fmt::format("{}: moments of {} and {} parameters beside an adapter of {}; train again",
+                                                   file.path().string(), moments.m.numel(), moments.v.numel(), adapter.params.numel()));
+    }
   }
   if (checkpoints.empty()) {
     throw Error(ErrorKind::kNotFound, directory.string() + ": no checkpoint-1 with optimizer.safetensors; run the fine-tuning stage first");

@@ -7,7 +7,9 @@
 
 #include <cmath>
 
+#include "core/damage.h"
 #include "core/error.h"
+#include "core/expect_error.h"
 #include "core/json.h"
 #include "core/temp_dir.h"
 #include "lora/adapter_file.h"
@@ -175,6 +177,45 @@ TEST_F(FinetuneTest, ADamagedStateIsRefused) {
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kCorrupt);
     EXPECT_NE(error.message().find("state.safetensors"), std::string::npos);
+  }
+}
+
+// What the checksum of the tensors does not cover, and the lines of the metrics.
+TEST_F(FinetuneTest, APositionThatCannotBeIsRefused) {
+  StopAfter(temp_ / "a", 3);
+  const std::map<std::string, RunState> states = LoadRunStates(temp_ / "a");
+  const RunState& good = states.at(".");
+  const auto refused = [&](const std::function<void(RunState&)>& change) {
+    RunState bad = good;
+    change(bad);
+    SaveRunStates(temp_ / "a", {{".", &bad}});
+    ExpectError(ErrorKind::kCorrupt, {"state.safetensors", "delete"}, [&] { Finetune(Job(temp_ / "a"), options_); });
+  };
+  for (const int64_t bad : {int64_t{-1}, int64_t{99}, INT64_MAX, INT64_MIN}) {
+    refused([&](RunState& s) { s.epoch = bad; });
+    refused([&](RunState& s) { s.batch = bad; });
+    refused([&](RunState& s) { s.adam.steps = bad; });
+  }
+  refused([](RunState& s) { s.params = s.params.slice(0, 1); });
+  refused([](RunState& s) { s.adam.v = s.adam.v.slice(0, 1); });
+  SaveRunStates(temp_ / "a", {{".", &good}});
+  WriteFileAtomically(temp_ / "a/metrics.jsonl", "{\"step\": \"x\"}\n[1]\n{}\n\xFF\n{\"step\": 2, \"loss\": 1}\n");
+  Finetune(Job(temp_ / "a"), options_);
+  EXPECT_EQ(Metrics(temp_ / "a")[0], Json({{"step", 2}, {"loss", 1}}));
+}
+
+TEST_F(FinetuneTest, DamagedFilesOfARunAreGoneOnFromOrRefused) {
+  StopAfter(temp_ / "a", 3);
+  for (const char* file : {"state.safetensors", "finetune.json", "metrics.jsonl"}) {
+    const fs::path path = temp_ / "a" / file;
+    const DamageOptions options{.cut_every = fs::file_size(path) / 10 + 1, .flips = 30, .flip_within = 4096};
+    const DamageCounts counts = ReadDamaged(path, temp_.path().string(), options, [&] {
+      fs::remove_all(temp_ / "b");
+      fs::copy(temp_ / "a", temp_ / "b", fs::copy_options::recursive);
+      Finetune(Job(temp_ / "b"), options_);
+    });
+    const bool is_cache = file == std::string_view("metrics.jsonl");  // lines that are none are left out
+    EXPECT_TRUE(is_cache ? counts.refused == 0 : counts.refused > counts.cuts) << file << " " << counts.refused;
   }
 }
 

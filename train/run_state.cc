@@ -1,6 +1,7 @@
 #include "train/run_state.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include "core/error.h"
 #include "core/safetensors.h"
@@ -68,6 +69,19 @@ std::map<std::string, RunState> LoadRunStates(const std::filesystem::path& direc
   return states;
 }
 
+void CheckRunState(const RunState& state, int64_t num_params, int64_t epochs, int64_t steps_per_epoch,
+                   const std::filesystem::path& directory) {
+  bool fits = state.epoch >= 0 && state.epoch <= epochs && state.batch >= 0 && state.batch <= steps_per_epoch &&
+              state.adam.steps == state.epoch * steps_per_epoch + state.batch && state.tokens >= 0 && state.loss_count >= 0;
+  for (const torch::Tensor* t : {&state.params, &state.adam.m, &state.adam.v}) fits = fits && t->sizes() == at::IntArrayRef(num_params);
+  if (fits) return;
+  throw Error(ErrorKind::kCorrupt,
+              fmt::format("{}: step {} after {} epochs and {} batches, with {} parameters, is no state of this fine-tuning of {}; "
+                          "delete the file to begin again",
+                          (directory / kStateFile).string(), state.adam.steps, state.epoch, state.batch,
+                          state.params.numel(), num_params));
+}
+
 void RemoveRunStates(const std::filesystem::path& directory) { fs::remove(directory / kStateFile); }
 
 void TruncateMetrics(const std::filesystem::path& path, int64_t last_step) {
@@ -75,7 +89,8 @@ void TruncateMetrics(const std::filesystem::path& path, int64_t last_step) {
   std::string kept;
   ForEachLine(path, [&](int64_t, std::string_view line) {
     Json j = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (j.is_object() && j.value("step", int64_t{0}) <= last_step) kept += std::string(line) + "\n";
+    const auto step = j.find("step");  // the end of what is no object
+    if (step != j.end() && step->is_number_integer() && step->get<int64_t>() <= last_step) kept += std::string(line) + "\n";
   });
   WriteFileAtomically(path, kept);
 }

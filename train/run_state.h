@@ -27,9 +27,13 @@ struct RunState {
 void SaveRunStates(const std::filesystem::path& directory, const std::map<std::string, const RunState*>& states);
 // On the CPU; empty when there is no file. kCorrupt; kInvalidInput for another version's file.
 std::map<std::string, RunState> LoadRunStates(const std::filesystem::path& directory);
+// The checksum of the file is of its tensors, not of the numbers beside them: kCorrupt, naming the file in `directory`,
+// for a state that no fine-tuning of `num_params` parameters and `epochs` times `steps_per_epoch` steps can be in.
+void CheckRunState(const RunState& state, int64_t num_params, int64_t epochs, int64_t steps_per_epoch,
+                   const std::filesystem::path& directory);
 void RemoveRunStates(const std::filesystem::path& directory);
 
-// Keeps metrics.jsonl in step with the state: drops lines whose "step" is beyond it.
+// Keeps metrics.jsonl in step with the state: drops lines whose "step" is beyond it, or that are none.
 void TruncateMetrics(const std::filesystem::path& path, int64_t last_step);
 
 }  // namespace elrea
