@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <chrono>
 #include <cmath>
 
@@ -33,6 +34,7 @@ class GateTraining {
     state_.adam = MakeAdamState(params_.numel());
     std::map<std::string, RunState> saved = LoadRunStates(job.directory);
     if (const auto found = saved.find(kStateName); found != saved.end()) {
+      CheckRunState(found->second, params_.numel(), options.epochs, steps_per_epoch_, job.directory);
       state_ = std::move(found->second);
       params_.copy_(state_.params);
     }
@@ -129,6 +131,21 @@ class GateTraining {
   RunState state_;
 };
 
+[[noreturn]] void ThrowDamaged(const fs::path& path, const std::string& what) {
+  throw Error(ErrorKind::kCorrupt, path.string() + " is damaged: " + what + "; delete it to train the gates again");
+}
+
+double Number(const SafetensorsFile& file, const char* key) {
+  const auto found = file.metadata().find(key);
+  const std::string text = found == file.metadata().end() ? "" : found->second;
+  double number = 0;
+  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (fault != std::errc() || end != text.data() + text.size()) {
+    ThrowDamaged(file.path(), fmt::format("{} is \"{}\", not a number", key, text));
+  }
+  return number;
+}
+
 }  // namespace
 
 GateResult TrainGates(const GateJob& job, const FinetuneOptions& options) {
@@ -138,8 +155,10 @@ GateResult TrainGates(const GateJob& job, const FinetuneOptions& options) {
   const SafetensorsFile file(result);
   VerifySafetensors(file);
   Tensor params = job.lora->gate()->params();
-  params.copy_(LoadFloat(file, "params"));
-  return {std::stod(file.metadata().at("final_loss")), std::stod(file.metadata().at("seconds"))};
+  const Tensor kept = LoadFloat(file, "params");
+  if (kept.sizes() != params.sizes()) ThrowDamaged(result, fmt::format("it has {} parameters, not {}", kept.numel(), params.numel()));
+  params.copy_(kept);
+  return {Number(file, "final_loss"), Number(file, "seconds")};
 }
 
 }  // namespace elrea

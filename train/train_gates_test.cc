@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "core/damage.h"
 #include "core/expect_error.h"
 #include "core/temp_dir.h"
 #include "lora/gate.h"
@@ -69,6 +70,14 @@ TEST_F(TrainGatesTest, StoppedTwiceItEndsWithTheSameGates) {
     ExpectError(ErrorKind::kUnavailable, {"stopped after step"}, [&] { Train(folder_ / "stopped", steps); });
   }
   EXPECT_TRUE(Train(folder_ / "stopped").equal(whole));
+}
+
+TEST_F(TrainGatesTest, DamagedFilesAreReadOrRefused) {
+  Train(folder_ / "a");
+  const DamageOptions options{.cut_every = 61, .flips = 150, .flip_within = 400};
+  const DamageCounts counts =
+      ReadDamaged(folder_ / "a/gates.safetensors", "gates.safetensors", options, [&] { Train(folder_ / "a", 0); });
+  EXPECT_GE(counts.refused, counts.cuts);
 }
 
 TEST_F(TrainGatesTest, NoRowsAreAnError) {
