@@ -64,7 +64,7 @@ void SentenceEncoder::ReadModules(const std::filesystem::path& directory) {
   if (fs::exists(tokenizer)) {
     const double limit =
         JsonFieldOr<double>(ReadJsonFile(tokenizer), "model_max_length", 1e30, tokenizer.string());
-    if (limit < static_cast<double>(max_tokens_)) max_tokens_ = static_cast<int64_t>(limit);
+    if (limit < static_cast<double>(max_tokens_)) max_tokens_ = static_cast<int64_t>(std::max(limit, 0.0));
   }
   if (fs::exists(limits)) {
     max_tokens_ = JsonFieldOr<int64_t>(ReadJsonFile(limits), "max_seq_length", max_tokens_, limits.string());

@@ -6,6 +6,7 @@
 
 #include <functional>
 
+#include "core/damage.h"
 #include "core/error.h"
 #include "core/expect_error.h"
 #include "core/json.h"
@@ -124,6 +125,19 @@ TEST_F(DamagedEncoder, MissingAndBrokenFilesAreNamed) {
   ExpectFault(ErrorKind::kInvalidInput, "a.b.Dense");
   fs::remove(folder_ / "tokenizer.json");
   ExpectFault(ErrorKind::kNotFound, "tokenizer.json");
+}
+
+// Whatever is cut or flipped in any file of an encoder: it embeds, or an Error names its folder.
+TEST_F(DamagedEncoder, DamagedFilesNeverDoMoreThanThrow) {
+  const std::vector<std::string> texts = {"the quick brown fox", "\u00e9 42"};
+  for (const char* file : {"model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "modules.json",
+                           "sentence_bert_config.json", "1_Pooling/config.json"}) {
+    const DamageOptions options{.cut_every = fs::file_size(folder_ / file) / 15 + 1, .flips = 40, .flip_within = 4096};
+    const DamageCounts counts = ReadDamaged(folder_ / file, folder_.path().string(), options, [&] {
+      SentenceEncoder::Load(folder_.path()).Embed(texts);
+    });
+    EXPECT_GT(counts.refused, counts.cuts / 2) << file;
+  }
 }
 
 }  // namespace
