@@ -71,7 +71,7 @@ TEST(Ensemble, RoutingLeavesThePromptReadUnderTheBaseAdapter) {
   router.extractor = std::make_unique<FeatureExtractor>(decoder, std::vector{checkpoint},
                                                         FeatureOptions{.projection_dim = 16});
   router.clustering.dim = 16;
-  router.clustering.clusters.push_back({std::vector<float>(16, 0.25f)});
+  router.clustering.clusters.emplace_back().centroid.assign(16, 0.25f);
   Ensemble ensemble(decoder, ExpertBank(decoder, folder / "base", {folder / "expert"}), std::move(router));
   const std::vector<int32_t> prompt = RandomTokens(20, decoder.config().vocab, 3);
   PrefixCache prefixes(decoder, 1 << 24);

@@ -26,7 +26,7 @@ struct RowPlan {
   int64_t num_samples = 1;  // above 1: that many texts are drawn, and the most frequent answer is the row's
   // For the record, of a routed method.
   double base_weight = 0;
-  std::vector<double> expert_weights;
+  std::vector<double> expert_weights = {};
   std::shared_ptr<const void> owned = {};  // keeps adapters alive that were made for this row
 };
 // One plan per row index of the evaluation, in order. Called for rows whose prompt fits the context.

@@ -52,10 +52,10 @@ struct MethodScore {
 
 struct Comparison {
   std::string method, with;
-  int64_t gained = 0, lost = 0;  // rows that only `method`, or only `with`, has right
-  Estimate micro, macro;         // differences of exact match, paired bootstrap
-  std::optional<Estimate> loss;  // difference in nats per token; negative is better
-  std::optional<Estimate> choice_macro, choice_loss;  // of the likeliest choices, and of ChoiceLoss
+  int64_t gained = 0, lost = 0;       // rows that only `method`, or only `with`, has right
+  Estimate micro = {}, macro = {};    // differences of exact match, paired bootstrap
+  std::optional<Estimate> loss = {};  // difference in nats per token; negative is better
+  std::optional<Estimate> choice_macro = {}, choice_loss = {};  // of the likeliest choices, and of ChoiceLoss
 };
 
 struct EvalReport {
