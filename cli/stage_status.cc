@@ -33,7 +33,7 @@ StageStatus DataStatus(const RunPaths& paths) {
 StageState FinetuneState(const fs::path& directory, Json* result) {
   const fs::path path = directory / "finetune.json";
   if (!fs::exists(path)) return StageState::kMissing;
-  *result = ReadJsonFile(path).value("result", Json());
+  *result = JsonFieldOr<Json>(ReadJsonFile(path), "result", Json(), path.string());
   return result->is_null() ? StageState::kUnderWay : StageState::kDone;
 }
 

@@ -66,6 +66,9 @@ void OpenDirectory(const EvalJob& job, const EvalOptions& options) {
   std::vector<std::string> differing;
   AppendDifferences(JsonField<Json>(manifest, "job", path.string()), identity, "", differing);
   Json methods = JsonField<Json>(manifest, "methods", path.string());
+  if (!methods.is_object()) {
+    throw Error(ErrorKind::kCorrupt, path.string() + ": \"methods\" is " + JsonExcerpt(methods) + ", not an object; delete it and evaluate again");
+  }
   for (const std::string& name : options.methods) {
     Json ours = job.identities.contains(name) ? job.identities[name] : Json::object();
     if (job.packed != nullptr) ours["decode_weights"] = "packed";

@@ -250,6 +250,16 @@ TEST_F(BadQuestion, DamagedArtifacts) {
   WriteFileAtomically(rows, before + before.substr(0, before.find('\n') + 1));
   ExpectFailure(RunElrea({"features", "--run", tiny_->run()}), kCorrupt, {"train.jsonl"});
   WriteFileAtomically(rows, before);
+  const fs::path finetune = tiny_->run() / "base/finetune.json", eval = tiny_->run() / "eval/eval.json";
+  const std::string job = ReadFile(finetune), methods = ReadFile(eval);
+  WriteFileAtomically(finetune, "[]");
+  ExpectFailure(RunElrea({"inspect", tiny_->run()}), kCorrupt, {"finetune.json"});
+  WriteFileAtomically(finetune, job);
+  Json manifest = ParseJson(methods, "eval.json");
+  manifest["methods"] = Json::array({"base"});
+  WriteJsonFile(eval, manifest);
+  ExpectFailure(RunElrea({"eval", "--run", tiny_->run(), "--method", "base"}), kCorrupt, {"eval.json", "methods"});
+  WriteFileAtomically(eval, methods);
 }
 
 TEST_F(BadQuestion, EvalOfUnusableRows) {
