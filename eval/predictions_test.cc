@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/damage.h"
 #include "core/error.h"
 #include "core/temp_dir.h"
 
@@ -75,6 +76,17 @@ TEST_F(PredictionLogTest, RefusesADamagedLineByItsNumber) {
     EXPECT_EQ(error.kind(), ErrorKind::kCorrupt);
     EXPECT_NE(std::string(error.what()).find("base.jsonl:2"), std::string::npos) << error.what();
   }
+}
+
+TEST_F(PredictionLogTest, DamagedLogsAreReadOrRefused) {
+  {
+    PredictionLog log(path_, 5, 2);
+    for (int64_t begin = 0; begin < 5; begin += 2) log.Append(Chunk(begin, std::min<int64_t>(begin + 2, 5)));
+  }
+  const DamageCounts counts = ReadDamaged(path_, path_.string(), {.cut_every = 5, .flips = 300}, [&] {
+    EXPECT_LE(PredictionLog(path_, 5, 2).finished().size(), 5u);
+  });
+  EXPECT_GT(counts.refused, 50);
 }
 
 TEST_F(PredictionLogTest, RefusesRowsOutOfPlace) {
