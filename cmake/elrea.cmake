@@ -114,7 +114,7 @@ function(elrea_test_program name tests library torch)
   # libtorch is not instrumented, so a std::vector that crosses into it looks overrun (container overflow). Threads that
   # wait sleep early, as in the program: beside other busy processes a test took 13 s that takes 1 s so.
   set_tests_properties(${name} PROPERTIES TIMEOUT 900 ENVIRONMENT
-    "GTEST_OUTPUT=json:${CMAKE_BINARY_DIR}/test_reports/${name}.json;ASAN_OPTIONS=detect_container_overflow=0;GOMP_SPINCOUNT=5000")
+    "GTEST_OUTPUT=json:${CMAKE_BINARY_DIR}/test_reports/${name}.json;ASAN_OPTIONS=detect_container_overflow=0;UBSAN_OPTIONS=print_stacktrace=1;GOMP_SPINCOUNT=5000")
 endfunction()
 
 # elrea_embed_files(<target> <folder>): the folder's files as WebFiles() of serve/web_files.h, made again when they change.
