@@ -143,19 +143,24 @@ void Server::Api::RemoveRun(const ExchangePtr& exchange) {
 // In a thread of its own: others are answered meanwhile, by the old run where there is one.
 void Server::Api::LoadRun(const ExchangePtr& exchange, const std::string& directory, const std::string& name) {
   if (loading_.exchange(true)) throw ApiError(409, "another run is being loaded; try again later", "", "busy", 5);
-  loader_ = std::jthread([this, exchange, directory, name] {
+  const auto load = [this, exchange, directory, name]() -> std::function<void()> {  // returns what answers
     try {
       auto run = loader_function_(directory, name);
       runs_.Put(run);
       scheduler_.Wake();
-      AnswerJson(exchange, RunSummary(*run));
+      return [this, exchange, run] { AnswerJson(exchange, RunSummary(*run)); };
     } catch (const Error& error) {
-      AnswerError(exchange, ApiError(error.kind() == ErrorKind::kNotFound ? 404 : 400, error.what(), "directory"));
+      const ApiError answer(error.kind() == ErrorKind::kNotFound ? 404 : 400, error.what(), "directory");
+      return [this, exchange, answer] { AnswerError(exchange, answer); };
     } catch (const std::exception& error) {
       LogLine(LogLevel::kError, "serve", error.what());
-      AnswerError(exchange, ApiError(500, "the run could not be loaded; the server's log says why"));
+      return [this, exchange] { AnswerError(exchange, ApiError(500, "the run could not be loaded; the server's log says why")); };
     }
-    loading_ = false;
+  };
+  loader_ = std::jthread([this, load] {
+    const std::function<void()> answer = load();
+    loading_ = false;  // first: who has the answer may ask for the next run
+    answer();
   });
 }
 
