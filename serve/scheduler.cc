@@ -4,7 +4,12 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "core/error.h"
@@ -113,8 +118,30 @@ void Scheduler::Drain() {
   changed_.notify_one();
 }
 
+namespace {
+
+// Caches and activations of ever other sizes leave holes that glibc keeps: three minutes of load grew a process from 1.1 to
+// 3.5 GiB, 1.8 of them free. Now and then they go back to the system.
+class FreeMemoryReturner {
+ public:
+  void Tick() {
+#ifdef __GLIBC__
+    if (Clock::now() < next_) return;
+    malloc_trim(0);
+    next_ = Clock::now() + std::chrono::seconds(10);
+#endif
+  }
+
+ private:
+  Clock::time_point next_ = Clock::now();
+};
+
+}  // namespace
+
 void Scheduler::Run() {
+  FreeMemoryReturner returner;
   while (TakeInbox()) {
+    returner.Tick();
     DropDead();
     RouteWaiting();
     AdmitWaiting();
