@@ -175,12 +175,17 @@ TEST_P(DecodeEngineTest, EqualsThePlainPassesStepAfterStep) {
 }
 
 // Members of one request are differences to its heaviest: with adapters as unlike as these, one byte of the
-// difference is what rounds; with adapters of a size that training leaves, it rounds nearly as little as an own row: 1e-3,
-// and to 1.4e-3 where a build that rounds sums elsewhere (the sanitizers') takes the next byte.
+// difference is what rounds; with adapters of a size that training leaves, it rounds as little as an own row. The
+// sanitizers' build rounds elsewhere and reaches 1.4e-3 in some families; why is not known.
+#ifdef __SANITIZE_ADDRESS__
+constexpr double kMembersBound = 2e-3;
+#else
+constexpr double kMembersBound = 1e-3;
+#endif
 TEST_P(DecodeEngineTest, MembersOfOneRequestEqualThePlainPasses) {
   for (const int64_t n : {5, 9, 17}) ExpectEqualSteps(n, 3e-2);
   MakeAdapters(0.4);
-  for (const int64_t n : {5, 9, 17}) ExpectEqualSteps(n, 2e-3);
+  for (const int64_t n : {5, 9, 17}) ExpectEqualSteps(n, kMembersBound);
 }
 
 TEST_P(DecodeEngineTest, ARowDependsOnNeitherTheOthersNorTheThreadsBitForBit) {

@@ -76,7 +76,7 @@ TEST_P(LoraCudaTest, AMixOfShortAndLongRanges) {
   config.head_dim = 64;
   config.ffn = 1536;
   const Adapters adapters(config, GetParam());
-  const std::vector<int64_t> offsets = {0, 1, 2, 5, 6, 90, 91, 160, 162, 163};  // ranges below and above every limit
+  const std::vector<int64_t> offsets = {0, 1, 2, 5, 6, 90, 91, 160, 162, 2300};  // ranges below and above every limit
   const std::vector<int> chosen = {0, 1, 2, -1, 0, 2, 1, 0, 2};                // -1: none
   std::vector<const LoraWeights*> on_cpu, on_gpu;
   for (const int i : chosen) {
