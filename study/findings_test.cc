@@ -93,8 +93,12 @@ TEST(Findings, FewExpertsAreEnoughWhenTwoKeepHalfOfTheGain) {
 TEST(EnsembleAgainst, ComparesWithCentralMethodsThatRan) {
   MethodRecord ablation = Losses("top_1", 1.0), failed = RecordOf("mole", {});
   ablation.origin = "ablation";
-  const auto rivals = EnsembleAgainst({Losses("base", 2.0), Losses("ensemble", 1.9), ablation, failed}, kFew);
-  ASSERT_EQ(rivals.size(), 1u);
+  MethodRecord control = Losses("continued_base", 1.8);
+  control.origin = "control";
+  const auto rivals = EnsembleAgainst({Losses("base", 2.0), Losses("ensemble", 1.9), control, ablation, failed}, kFew);
+  ASSERT_EQ(rivals.size(), 2u);
+  EXPECT_EQ(rivals[1].name, "continued_base");
+  EXPECT_NEAR(rivals[1].comparison.loss->value.mean, 0.1, 1e-12);
   EXPECT_EQ(rivals[0].name, "base");
   EXPECT_NEAR(rivals[0].comparison.loss->value.mean, -0.1, 1e-12);
   EXPECT_FALSE(rivals[0].comparison.macro.has_value());

@@ -21,9 +21,9 @@ const MethodRecord* FindDone(const StudyResult& result, const std::string& name)
   return nullptr;
 }
 
-// The paper's own, or the others.
+// Of the central comparison, or the others.
 std::vector<MethodSummary> Select(std::vector<MethodSummary> summaries, bool central) {
-  std::erase_if(summaries, [&](const MethodSummary& s) { return (s.origin == "paper") != central; });
+  std::erase_if(summaries, [&](const MethodSummary& s) { return IsCentral(s.origin) != central; });
   return summaries;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "study/study_options.h"
 #include "study/workbench.h"
 
 namespace elrea {
@@ -32,13 +33,13 @@ struct StudyPlan {
 struct StudyMethod {
   std::string name;
   std::string help;    // one line: adapters, weights, mixing
-  std::string origin;  // "paper": the central comparison; "ablation" or "beyond"
+  std::string origin;  // "paper" or "control": the central comparison; "ablation" or "beyond"
   // Trains what is missing on the bench and says who answers. Must not depend on anything but the bench.
   StudyPlan (*plan)(Workbench& bench);
   // A length of features that the plan needs beside the configured one, so that all are made in one pass.
   int64_t projection_dim = 0;
 
-  bool central() const { return origin == "paper"; }
+  bool central() const { return IsCentral(origin); }
 };
 
 // All methods in the order of the report; names are unique.

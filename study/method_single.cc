@@ -67,7 +67,7 @@ std::vector<StudyMethod> SingleAdapterMethods() {
   return {{"backbone", "the model without any adapter", "paper", Backbone},
           {"base", "one adapter trained on all rows", "paper", Base},
           {"continued_base", "the base trained on as an expert is, on all rows: as much training, no division",
-           "ablation", ContinuedBase},
+           "control", ContinuedBase},
           {"per_dataset", "one adapter per data set, applied to its own rows", "paper", PerDataset},
           {"lora_ensemble", "base and more adapters of other seeds on all rows, logits averaged", "paper",
            LoraEnsemble},

@@ -49,7 +49,11 @@ void VisitOptions(StudyOptions& o, Visitor& v) {
 // no base to compare with), an ablation_answer_limit that is none of what it may be.
 void CheckStudyOptions(const StudyOptions& options);
 
-// Seeds of a central method (the paper's own) or of another.
+// Whether a method belongs to the central comparison: the paper's own, and controls without which a gain says little.
+// They run under all seeds and answer the same rows; "ablation" and "beyond" may be given fewer.
+inline bool IsCentral(const std::string& origin) { return origin == "paper" || origin == "control"; }
+
+// Seeds of a central method (IsCentral) or of another.
 const std::vector<int64_t>& StudySeeds(const StudyOptions& options, bool central);
 
 // Of `num_rows` held-out rows, ascending, those that are answered; other methods answer some of those that

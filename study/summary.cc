@@ -142,7 +142,7 @@ std::vector<Rival> EnsembleAgainst(const std::vector<MethodRecord>& records, con
   std::vector<Rival> rivals;
   if (found == records.end()) return rivals;
   for (const MethodRecord& record : records) {
-    if (record.origin != "paper" || record.name == "ensemble") continue;
+    if (!IsCentral(record.origin) || record.name == "ensemble") continue;
     MethodComparison comparison = Compare(*found, record, options);
     if (!comparison.seeds.empty()) rivals.push_back({record.name, std::move(comparison)});
   }
