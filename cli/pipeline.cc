@@ -112,7 +112,9 @@ void TrainExperts(const Run& run, const RunData& data) {
     const auto cluster = static_cast<int64_t>(c);
     FinetuneJob job{fmt::format("expert {}", c), &decoder, base, {}, {}, run.paths.expert(cluster)};
     for (int64_t row : clustering.clusters[c].rows) job.rows.push_back(&data.train.rows[row]);
-    experts.push_back({std::move(job), ExpertFinetuneOptions(run.config, cluster)});
+    const FinetuneOptions options =
+        ExpertFinetuneOptions(run.config, cluster, std::ssize(job.rows), std::ssize(data.train.rows));
+    experts.push_back({std::move(job), options});
   }
   WithContext("training the experts", [&] {
     const int64_t asked = run.config.experts.side_by_side;

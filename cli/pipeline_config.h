@@ -59,6 +59,7 @@ struct ExpertOptions {
   double learning_rate = 2e-5;
   int64_t epochs = 0;
   int64_t batch_size = 0;
+  bool equal_steps = true;
   int64_t side_by_side = 0;
 };
 template <typename Visitor>
@@ -66,6 +67,9 @@ void VisitOptions(ExpertOptions& o, Visitor& v) {
   v.Field("learning_rate", o.learning_rate, "of the experts, which start from the base adapter", Above(0));
   v.Field("epochs", o.epochs, "passes over a cluster's rows; 0 = as finetune.epochs", Between(0, 100));
   v.Field("batch_size", o.batch_size, "rows per optimiser step; 0 = as finetune.batch_size", AtLeast(0));
+  v.Field("equal_steps", o.equal_steps,
+          "each expert's batch is its cluster's share of batch_size, at least one row, so that it takes about as many steps "
+          "as training on all rows would; false: batch_size for every expert, as in the paper");
   v.Field("side_by_side", o.side_by_side,
           "experts trained at a time, in passes over rows of all of them; memory grows with it; 1: one after the "
           "other; 0: as many as fill a pass",
@@ -108,7 +112,9 @@ Json ConfigJson(PipelineConfig config);
 // What only steers evaluation, decoding and saving is left out.
 std::vector<std::string> DifferencesThatMatter(const PipelineConfig& there, const PipelineConfig& here);
 
-// Fine-tuning options of one cluster's expert.
-FinetuneOptions ExpertFinetuneOptions(const PipelineConfig& config, int64_t cluster);
+// Fine-tuning options of an expert, whichever its cluster: those of section experts over those of finetune.
+FinetuneOptions ExpertFinetuneOptions(const PipelineConfig& config);
+// Of the expert of this cluster, which has `rows` of all training rows.
+FinetuneOptions ExpertFinetuneOptions(const PipelineConfig& config, int64_t cluster, int64_t rows, int64_t all_rows);
 
 }  // namespace elrea

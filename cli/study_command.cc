@@ -83,7 +83,8 @@ StudyJob MakeJob(StudyConfig& config, const Backbone& backbone, const PackedWeig
   job.test = LoadEvalRows(p.data.test_files, p.eval, *backbone.chat);
   job.lora = p.lora;
   job.base = p.finetune;
-  job.expert = ExpertFinetuneOptions(p, 0);
+  job.expert = ExpertFinetuneOptions(p);
+  job.experts_take_equal_steps = p.experts.equal_steps;
   job.features = p.features;
   job.cluster = p.cluster;
   job.routing = p.routing;

@@ -11,6 +11,7 @@
 #include "core/streaming_checksum.h"
 #include "core/log.h"
 #include "features/extract_rows.h"
+#include "train/batches.h"
 
 namespace elrea {
 namespace {
@@ -210,6 +211,9 @@ std::vector<const StudyAdapter*> Workbench::Experts(const std::vector<std::vecto
   for (size_t c = 0; c < groups.size(); ++c) {
     FinetuneOptions options = job_.expert;
     options.seed = seed_ + 1 + static_cast<int64_t>(c);
+    if (job_.experts_take_equal_steps) {
+      options.batch_size = BatchForEqualSteps(options.batch_size, std::ssize(groups[c]), std::ssize(job_.train.rows));
+    }
     experts.push_back({fmt::format("expert {} of {}", c + 1, groups.size()), base, groups[c], options});
   }
   return Train("experts", experts);

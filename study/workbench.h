@@ -36,6 +36,7 @@ struct StudyJob {
   std::vector<EvalRow> test = {};
   LoraOptions lora = {};
   FinetuneOptions base = {}, expert = {};
+  bool experts_take_equal_steps = true;  // an expert's batch is its share of the rows' (BatchForEqualSteps)
   FeatureOptions features = {};
   ClusterOptions cluster = {};
   RoutingOptions routing = {};

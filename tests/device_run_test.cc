@@ -41,7 +41,8 @@ StudyResult Study(const elrea::Run& run, const std::vector<std::string>& methods
   job.test = LoadTestRows(run);
   job.lora = c.lora;
   job.base = c.finetune;
-  job.expert = ExpertFinetuneOptions(c, 0);
+  job.expert = ExpertFinetuneOptions(c);
+  job.experts_take_equal_steps = c.experts.equal_steps;
   job.features = c.features;
   job.cluster = c.cluster;
   job.routing = c.routing;

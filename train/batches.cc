@@ -1,6 +1,7 @@
 #include "train/batches.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "core/rng.h"
@@ -26,6 +27,11 @@ std::vector<std::vector<int64_t>> EpochBatches(const RowList& rows, int64_t batc
     shuffled.push_back(std::move(batches[i]));
   }
   return shuffled;
+}
+
+int64_t BatchForEqualSteps(int64_t batch_size, int64_t rows, int64_t all_rows) {
+  const double share = static_cast<double>(rows) / static_cast<double>(all_rows);
+  return std::max<int64_t>(1, std::llround(share * static_cast<double>(batch_size)));
 }
 
 std::vector<RowList> SplitIntoPasses(const RowList& rows, int64_t max_tokens) {

@@ -18,6 +18,10 @@ using RowList = std::vector<const TokenRow*>;
 std::vector<std::vector<int64_t>> EpochBatches(const RowList& rows, int64_t batch_size, int64_t bucket_batches,
                                                uint64_t seed, int64_t epoch);
 
+// The batch size with which `rows` of `all_rows` rows take about as many steps an epoch as all take with `batch_size`:
+// their share of it, rounded, at least 1. REQUIRES: 0 <= rows <= all_rows, 0 < all_rows.
+int64_t BatchForEqualSteps(int64_t batch_size, int64_t rows, int64_t all_rows);
+
 // Cuts rows, in order, into runs of at most `max_tokens` tokens; a single longer row is a run of its own.
 std::vector<RowList> SplitIntoPasses(const RowList& rows, int64_t max_tokens);
 

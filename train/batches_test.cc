@@ -38,6 +38,13 @@ TEST_F(BatchesTest, EveryRowOnceInBatchesOfTheGivenSize) {
   EXPECT_LE(small, 1u);
 }
 
+TEST(BatchSize, APartOfTheRowsTakesAsManyStepsAsAll) {
+  EXPECT_EQ(BatchForEqualSteps(16, 1000, 1000), 16);
+  EXPECT_EQ(BatchForEqualSteps(16, 250, 1000), 4);
+  EXPECT_EQ(BatchForEqualSteps(8, 200, 1000), 2);  // 1.6
+  EXPECT_EQ(BatchForEqualSteps(8, 3, 1000), 1);    // less than a row is none
+}
+
 TEST_F(BatchesTest, OrderIsAFunctionOfSeedAndEpoch) {
   EXPECT_EQ(EpochBatches(rows_, 16, 3, 5, 0), EpochBatches(rows_, 16, 3, 5, 0));
   EXPECT_NE(EpochBatches(rows_, 16, 3, 5, 0), EpochBatches(rows_, 16, 3, 5, 1));
