@@ -1,6 +1,7 @@
 // The whole pipeline on a tiny random model, through the program: one run serves all cases.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 
@@ -63,6 +64,20 @@ TEST_F(PipelineTest, KeepsEveryArtifact) {
     EXPECT_TRUE(fs::is_regular_file(run_->run() / file)) << file;
   }
   EXPECT_FALSE(fs::exists(run_->run() / "base/state.safetensors"));  // only while training is under way
+}
+
+TEST_F(PipelineTest, AnExpertTakesAboutAsManyStepsAsAnEpochOfTheBase) {
+  const auto steps = [](const fs::path& adapter) {
+    return ReadJsonFile(adapter / "finetune.json")["result"]["steps"].get<int64_t>();
+  };
+  EXPECT_EQ(steps(run_->run() / "base"), 24);  // 48 rows, batches of 4, two epochs; an expert has one
+  for (const char* expert : {"experts/0", "experts/1"}) {
+    const Json job = ReadJsonFile(run_->run() / expert / "finetune.json")["job"];
+    const auto rows = job["num_rows"].get<int64_t>(), batch = job["options"]["batch_size"].get<int64_t>();
+    EXPECT_LT(rows, 48);
+    EXPECT_EQ(batch, std::max<int64_t>(1, std::llround(4.0 * static_cast<double>(rows) / 48)));
+    EXPECT_EQ(steps(run_->run() / expert), (rows + batch - 1) / batch);
+  }
 }
 
 TEST_F(PipelineTest, AnswersArePerRowInOrderWithWeights) {
