@@ -10,6 +10,7 @@
 #include <iostream>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "core/temp_dir.h"
 
 namespace elrea::bench {
@@ -58,10 +59,15 @@ std::string PeerScript(const std::string& name) { return std::string(ELREA_SOURC
 
 Json RunPeer(const std::string& python, const std::string& script, const std::string& arguments,
              const fs::path& folder) {
-  const fs::path output = folder / "peer.json";
-  const std::string command = fmt::format("'{}' '{}' {} --output '{}'", python, script, arguments, output.string());
+  const fs::path output = folder / "peer.json", log = folder / "peer.log";
+  const std::string command =
+      fmt::format("'{}' '{}' {} --output '{}' 2> '{}'", python, script, arguments, output.string(), log.string());
   if (std::system(command.c_str()) != 0) {
-    throw Error(ErrorKind::kUnavailable, fmt::format("the peer failed: {}", command));
+    std::string said = ReadFile(log);
+    while (said.ends_with('\n')) said.pop_back();
+    throw Error(ErrorKind::kUnavailable,
+                fmt::format("the peer failed: {} (bench/peers/requirements.txt is what peers need)\n{}",
+                            said.substr(said.rfind('\n') + 1), command));
   }
   return ReadJsonFile(output);
 }

@@ -33,7 +33,8 @@ void WriteMeasurements(const std::string& path, const Json& measurements);
 std::optional<std::string> PeerPython();
 // The path of bench/peers/NAME in the source folder.
 std::string PeerScript(const std::string& name);
-// Runs `python script arguments --output FILE` and returns what it wrote there. kUnavailable when it fails.
+// Runs `python script arguments --output FILE` and returns what it wrote there; warnings and progress bars are not shown.
+// kUnavailable when it fails, with the last line it said.
 Json RunPeer(const std::string& python, const std::string& script, const std::string& arguments, const fs::path& folder);
 
 // `count` word problems with worked answers, 100 to 350 tokens each with SmolLM2, as JSONL rows {instruction, output}:
