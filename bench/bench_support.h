@@ -51,6 +51,9 @@ void WriteTokenRows(const fs::path& path, const std::vector<TokenRow>& rows);
 // backward, in the decoder's dtype; the median over `repeats` sweeps.
 double GemmRate(const Decoder& decoder, int64_t tokens, int repeats = 5);
 
+// The status of a program that has nothing to measure on this machine: tools/run_benchmarks goes on without it.
+constexpr int kLeftOut = 77;
+
 // What a program's main does: parses nothing, turns an Error into a message and a status.
 int RunGuarded(const std::function<int()>& body);
 

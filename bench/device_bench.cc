@@ -310,6 +310,10 @@ int Main(int argc, char** argv) {
   app.add_option("--trace", c.trace, "folder for Chrome traces of a few steps of each path")->check(CLI::ExistingDirectory);
   app.add_flag("--check", c.check, "compare with the CPU in f32");
   CLI11_PARSE(app, argc, argv);
+  if (c.device == "cuda" && !at::hasCUDA()) {
+    fmt::print(stderr, "left out: this libtorch has no GPU to use\n");
+    return kLeftOut;
+  }
   return RunGuarded([&] { return Run(c); });
 }
 

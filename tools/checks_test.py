@@ -108,6 +108,13 @@ class BenchmarksTest(TreeTest):
         self.assertEqual(self.run_with([self.RESULT, self.RESULT]), 0)
         self.assertEqual(json.loads((self.root / "bench.json").read_text()), [self.RESULT] * 2)
 
+    def test_a_program_may_be_left_out(self):
+        self.assertEqual(self.run_with(None, status=77), 1)  # but not all of them: there is no table then
+        self.write("b_bench", f"#!/bin/sh\necho '{json.dumps([self.RESULT])}' > $2\n")
+        (self.root / "b_bench").chmod(0o755)
+        self.assertEqual(self.run_with(None, status=77), 0)
+        self.assertEqual(json.loads((self.root / "bench.json").read_text()), [self.RESULT])
+
     def test_bad_results_fail(self):
         self.assertEqual(self.run_with([self.RESULT], status=3), 1)
         self.assertEqual(self.run_with([]), 1)
