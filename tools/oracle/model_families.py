@@ -78,8 +78,8 @@ GGUF_PARTS = {
     "self_attn.o_proj": "attn_output", "self_attn.qkv_proj": "attn_qkv", "self_attn.q_norm": "attn_q_norm",
     "self_attn.k_norm": "attn_k_norm", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.gate_up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
-GEMMA2_PARTS = {"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
-                "post_feedforward_layernorm": "post_ffw_norm"}
+POST_NORM_PARTS = {"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
+                   "post_feedforward_layernorm": "post_ffw_norm"}
 
 
 def randomise(model, seed):
@@ -134,12 +134,7 @@ def add_rope(writer, config, head_dim):
         writer.add_tensor("rope_factors_short.weight", np.array(rope["short_factor"], np.float32))
 
 
-def write_gguf(model, family, path, matrices=gguf.GGMLQuantizationType.BF16):
-    config = model.config
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    writer = gguf.GGUFWriter(path, family)
-    writer.add_vocab_size(config.vocab_size)
-    writer.add_tokenizer_model("no_vocab")
+def add_sizes(writer, config):
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
@@ -147,14 +142,20 @@ def write_gguf(model, family, path, matrices=gguf.GGMLQuantizationType.BF16):
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_key_length(head_dim)
-    writer.add_value_length(head_dim)
-    add_rope(writer, config, head_dim)
-    if family in ("gemma2", "phi3") and config.sliding_window:
-        writer.add_sliding_window(config.sliding_window)
-    if family == "gemma2":
-        writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
-        writer.add_final_logit_softcapping(config.final_logit_softcapping)
+
+
+def gguf_name(name, family):
+    if name in GGUF_TOP:
+        return GGUF_TOP[name]
+    _, _, layer, rest = name.split(".", 3)
+    part, kind = rest.rsplit(".", 1)
+    parts = GGUF_PARTS | (POST_NORM_PARTS if family in ("gemma2", "gemma3") else {})
+    return f"blk.{layer}.{parts[part]}.{kind}"
+
+
+def write_tensors(writer, model, family, matrices):
+    """Adds the tensors as llama.cpp's converter lays them out, matrices in the type `matrices`, and finishes the file."""
+    config = model.config
     for name, tensor in model.state_dict().items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
@@ -165,20 +166,33 @@ def write_gguf(model, family, path, matrices=gguf.GGMLQuantizationType.BF16):
             values = interleave(values, config.num_key_value_heads)
         if family.startswith("gemma") and "norm" in name:
             values = values + 1
-        target = GGUF_TOP.get(name)
-        if target is None:
-            _, _, layer, rest = name.split(".", 3)
-            part, kind = rest.rsplit(".", 1)
-            parts = GGUF_PARTS | (GEMMA2_PARTS if family == "gemma2" else {})
-            target = f"blk.{layer}.{parts[part]}.{kind}"
+        values = np.ascontiguousarray(values)
         if values.ndim == 1:
-            writer.add_tensor(target, np.ascontiguousarray(values))
+            writer.add_tensor(gguf_name(name, family), values)
         else:
-            writer.add_tensor(target, gguf.quants.quantize(np.ascontiguousarray(values), matrices), raw_dtype=matrices)
+            writer.add_tensor(gguf_name(name, family), gguf.quants.quantize(values, matrices), raw_dtype=matrices)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def write_gguf(model, family, path, matrices=gguf.GGMLQuantizationType.BF16):
+    config = model.config
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    writer = gguf.GGUFWriter(path, family)
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_tokenizer_model("no_vocab")
+    add_sizes(writer, config)
+    writer.add_key_length(head_dim)
+    writer.add_value_length(head_dim)
+    add_rope(writer, config, head_dim)
+    if family in ("gemma2", "phi3") and config.sliding_window:
+        writer.add_sliding_window(config.sliding_window)
+    if family == "gemma2":
+        writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
+        writer.add_final_logit_softcapping(config.final_logit_softcapping)
+    write_tensors(writer, model, family, matrices)
 
 
 def make_adapter(model, folder, seed):

@@ -18,9 +18,10 @@ import os
 import sys
 
 import gguf
-import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM
+
+from model_families import add_sizes, randomise, write_tensors
 
 VOCAB = 96
 LENGTHS = [1, 7, 24]
@@ -38,55 +39,11 @@ GEMMA3 = Gemma3TextConfig(
         "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e6},
         "sliding_attention": {"rope_type": "default", "rope_theta": 1e4}})
 
-GGUF_NAMES = {
-    "model.embed_tokens.weight": "token_embd.weight",
-    "model.norm.weight": "output_norm.weight",
-    "lm_head.weight": "output.weight",
-    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
-    "input_layernorm": "attn_norm", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
-}
-FAMILY_NAMES = {
-    "llama": {"post_attention_layernorm": "ffn_norm"},
-    "gemma3": {"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
-               "post_feedforward_layernorm": "post_ffw_norm"},
-}
-
-
-def randomise(model, seed):
-    """Deviation 1/sqrt(in) for matrices; norm factors about one, whichever way the family stores them."""
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in model.parameters():
-        values = torch.randn(parameter.shape, generator=generator)
-        if parameter.dim() == 1:
-            values = parameter.data.float().round() + 0.2 * values
-        else:
-            values = values / parameter.shape[-1] ** 0.5
-        parameter.data.copy_(values)
-
-
-def gguf_name(name, family):
-    if name in GGUF_NAMES:
-        return GGUF_NAMES[name]
-    _, _, layer, part = name.removesuffix(".weight").split(".", 3)
-    return f"blk.{layer}.{(GGUF_NAMES | FAMILY_NAMES[family])[part]}.weight"
-
-
-def interleave(rows, heads):
-    """Half-split rope rows to GGUF's pairs, as llama.cpp's converter permutes q and k of Llama."""
-    return rows.reshape(heads, 2, -1, rows.shape[-1]).swapaxes(1, 2).reshape(rows.shape)
-
 
 def write_gguf(model, family, path):
     config = model.config
     writer = gguf.GGUFWriter(path, family)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    add_sizes(writer, config)
     if family == "llama":
         writer.add_vocab_size(config.vocab_size)
         writer.add_rope_dimension_count(config.head_dim)
@@ -102,21 +59,7 @@ def write_gguf(model, family, path):
         writer.add_array("gemma3.attention.sliding_window_pattern",
                          [kind == "sliding_attention" for kind in config.layer_types])
         writer.add_final_logit_softcapping(config.final_logit_softcapping)
-    for name, tensor in model.state_dict().items():
-        if name == "lm_head.weight" and config.tie_word_embeddings:
-            continue
-        values = tensor.float().numpy()
-        if family == "llama" and ".q_proj." in name:
-            values = interleave(values, config.num_attention_heads)
-        if family == "llama" and ".k_proj." in name:
-            values = interleave(values, config.num_key_value_heads)
-        if family == "gemma3" and "norm" in name:
-            values = values + 1
-        writer.add_tensor(gguf_name(name, family), np.ascontiguousarray(values))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    write_tensors(writer, model, family, gguf.GGMLQuantizationType.F32)
 
 
 def make(model, family, dtype, folder, seed):
