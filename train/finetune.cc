@@ -50,7 +50,7 @@ class Session {
       const auto saved = states.find(NameOf(i));
       if (saved != states.end()) {  // even if it is finished: until the next save, others go on beside it
         CheckRunState(saved->second, all[i].job.start.params.numel(), all[i].options.epochs,
-                      StepsPerEpoch(all[i].job, all[i].options), how.directory);
+                      StepsPerEpoch(all[i].job.rows, all[i].options), how.directory);
         Begin(i, std::move(saved->second));
         states.erase(saved);
       } else if (!results_[i]) {
@@ -66,7 +66,7 @@ class Session {
 
   std::vector<FinetuneResult> Run() {
     int64_t total = 0, taken = 0;
-    for (const Finetuning& f : all_) total += f.options.epochs * StepsPerEpoch(f.job, f.options);
+    for (const Finetuning& f : all_) total += f.options.epochs * StepsPerEpoch(f.job.rows, f.options);
     for (size_t i = 0; i < all_.size(); ++i) taken += results_[i] ? results_[i]->steps : 0;
     for (const Member& m : members_) taken += results_[m.index] ? 0 : m.run->state().adam.steps;
     Progress progress(how_.label, total, "steps");
@@ -209,8 +209,7 @@ class Session {
       if (!job.keep_going || job.keep_going(taken)) continue;
       const std::string label = job.label;
       SaveAndClose();
-      throw Error(ErrorKind::kUnavailable,
-                  fmt::format("{}: stopped after step {}; run the same command again to go on", label, taken));
+      ThrowStopped(label, taken);
     }
   }
 
@@ -262,7 +261,7 @@ int64_t SideBySideToFillPasses(const std::vector<Finetuning>& all) {
   constexpr int64_t kBytesPerParam = 36;  // parameters, moments and gradient in f32, and the forms of LoraWeights
   double tokens = 0, steps = 0;
   for (const Finetuning& f : all) {
-    steps += static_cast<double>(StepsPerEpoch(f.job, f.options));
+    steps += static_cast<double>(StepsPerEpoch(f.job.rows, f.options));
     for (const TokenRow* row : f.job.rows) tokens += static_cast<double>(row->tokens.size());
   }
   const double filling = static_cast<double>(all[0].options.max_tokens_per_pass) * steps / std::max(tokens, 1.0);

@@ -36,6 +36,14 @@ RunState ParseScalars(const Json& j, const std::string& origin) {
 
 }  // namespace
 
+void RunState::EndEpoch() {
+  last_loss = loss_sum / static_cast<double>(loss_count);
+  loss_sum = 0;
+  loss_count = 0;
+  batch = 0;
+  ++epoch;
+}
+
 void SaveRunStates(const std::filesystem::path& directory, const std::map<std::string, const RunState*>& states) {
   std::vector<std::pair<std::string, torch::Tensor>> tensors;
   Json scalars = Json::object();

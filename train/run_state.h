@@ -21,6 +21,9 @@ struct RunState {
   int64_t loss_count = 0; // ... and how many
   double seconds = 0;     // of training so far, over all sessions
   double last_loss = 0, last_validation_loss = -1;  // of the last finished epoch
+
+  // The sums become last_loss and, with the batches, begin anew.
+  void EndEpoch();
 };
 
 // state.safetensors in `directory`, by name of the fine-tuning.

@@ -10,8 +10,7 @@
 #include "core/log.h"
 #include "lora/gate_trainer.h"
 #include "lora/tensor_file.h"
-#include "train/batches.h"
-#include "train/run_state.h"
+#include "train/step_plan.h"
 
 namespace elrea {
 
@@ -29,12 +28,11 @@ class GateTraining {
         options_(options),
         trainer_(*job.lora),
         params_(job.lora->gate()->params()),
-        steps_per_epoch_((static_cast<int64_t>(job.rows.size()) + options.batch_size - 1) /
-                         options.batch_size) {
+        plan_(job.rows, options) {
     state_.adam = MakeAdamState(params_.numel());
     std::map<std::string, RunState> saved = LoadRunStates(job.directory);
     if (const auto found = saved.find(kStateName); found != saved.end()) {
-      CheckRunState(found->second, params_.numel(), options.epochs, steps_per_epoch_, job.directory);
+      CheckRunState(found->second, params_.numel(), options.epochs, plan_.steps_per_epoch(), job.directory);
       state_ = std::move(found->second);
       params_.copy_(state_.params);
     }
@@ -42,22 +40,18 @@ class GateTraining {
   }
 
   GateResult Run() {
-    Progress progress(job_.label, options_.epochs * steps_per_epoch_, "steps");
+    Progress progress(job_.label, plan_.total_steps(), "steps");
     progress.StartAt(state_.adam.steps);
     auto saved = std::chrono::steady_clock::now(), begun = saved;
-    for (; state_.epoch < options_.epochs; EndEpoch()) {
-      const auto batches = EpochBatches(job_.rows, options_.batch_size, options_.bucket_batches,
-                                        static_cast<uint64_t>(options_.seed), state_.epoch);
-      for (; state_.batch < static_cast<int64_t>(batches.size()); ++state_.batch) {
-        if (Since(saved) >= options_.checkpoint_every_s) {
-          SaveRunStates(job_.directory, {{kStateName, &state_}});
-          saved = std::chrono::steady_clock::now();
-        }
-        progress.Add(1, fmt::format("loss {:.4f}", Step(batches[static_cast<size_t>(state_.batch)])));
-        state_.seconds += Since(begun);
-        begun = std::chrono::steady_clock::now();
-        AskWhetherToStop();
+    while (state_.epoch < options_.epochs) {
+      if (Since(saved) >= options_.checkpoint_every_s) {
+        SaveRunStates(job_.directory, {{kStateName, &state_}});
+        saved = std::chrono::steady_clock::now();
       }
+      progress.Add(1, fmt::format("loss {:.4f}", Step()));
+      state_.seconds += Since(begun);
+      begun = std::chrono::steady_clock::now();
+      AskWhetherToStop();
     }
     Finish();
     return {state_.last_loss, state_.seconds};
@@ -69,51 +63,32 @@ class GateTraining {
   }
 
   // One optimiser step; returns its mean loss.
-  double Step(const std::vector<int64_t>& batch) {
-    RowList rows;
-    for (int64_t i : batch) rows.push_back(job_.rows[static_cast<size_t>(i)]);
-    const int64_t num_targets = NumResponseTokens(rows);
-    double sum = 0;
+  double Step() {
+    TrainingStep step = plan_.Next(state_);
     trainer_.ZeroGrad();
-    for (const RowList& pass : SplitIntoPasses(rows, options_.max_tokens_per_pass)) {
-      const LossBatch loss = ResponseBatch(pass, 1.0f / static_cast<float>(num_targets));
+    for (const RowList& pass : SplitIntoPasses(step.rows, options_.max_tokens_per_pass)) {
+      const LossBatch loss = ResponseBatch(pass, 1.0f / static_cast<float>(step.num_targets));
       ForwardTape tape;
       Tensor grad_residual;
       const Tensor residual = job_.decoder->Forward(loss.packed, &trainer_, &tape);
       const Tensor nll = job_.decoder->LossAndGradient(residual, loss.targets, grad_residual);
       job_.decoder->Backward(loss.packed, tape, grad_residual, trainer_);
-      sum += nll.sum(torch::kDouble).item<double>();
+      step.loss_sum += nll.sum(torch::kDouble).item<double>();
     }
-    if (!std::isfinite(sum)) {
+    if (!std::isfinite(step.loss_sum)) {
       throw Error(ErrorKind::kInvalidInput,
                   fmt::format("{}: the loss of step {} is not finite; lower the learning rate", job_.label,
                               state_.adam.steps + 1));
     }
-    const double rate = LinearSchedule(options_.learning_rate, options_.warmup_fraction, state_.adam.steps,
-                                       options_.epochs * steps_per_epoch_);
-    AdamStep({options_.beta1, options_.beta2, options_.epsilon, options_.weight_decay}, rate, trainer_.grad(),
-             params_, state_.adam);
-    state_.loss_sum += sum;
-    state_.loss_count += num_targets;
-    return sum / static_cast<double>(num_targets);
+    plan_.Take(step, trainer_.grad(), state_);
+    if (state_.batch == plan_.steps_per_epoch()) state_.EndEpoch();
+    return step.loss_sum / static_cast<double>(step.num_targets);
   }
 
-  // REQUIRES: the batch under way is done but not counted.
   void AskWhetherToStop() {
     if (!job_.keep_going || job_.keep_going(state_.adam.steps)) return;
-    ++state_.batch;
     SaveRunStates(job_.directory, {{kStateName, &state_}});
-    throw Error(ErrorKind::kUnavailable,
-                fmt::format("{}: stopped after step {}; run the same command again to go on", job_.label,
-                            state_.adam.steps));
-  }
-
-  void EndEpoch() {
-    state_.last_loss = state_.loss_sum / static_cast<double>(state_.loss_count);
-    state_.loss_sum = 0;
-    state_.loss_count = 0;
-    state_.batch = 0;
-    ++state_.epoch;
+    ThrowStopped(job_.label, state_.adam.steps);
   }
 
   void Finish() {
@@ -126,8 +101,8 @@ class GateTraining {
   const GateJob& job_;
   const FinetuneOptions& options_;
   GateTrainer trainer_;
-  Tensor params_;  // those of the gate: Adam writes where the passes read
-  int64_t steps_per_epoch_;
+  Tensor params_;  // those of the gate, and of the state: Adam writes where the passes read
+  StepPlan plan_;
   RunState state_;
 };
 

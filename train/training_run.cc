@@ -19,22 +19,18 @@ namespace elrea {
 
 using torch::Tensor;
 
-int64_t StepsPerEpoch(const FinetuneJob& job, const FinetuneOptions& options) {
-  return (static_cast<int64_t>(job.rows.size()) + options.batch_size - 1) / options.batch_size;
-}
-
 TrainingRun::TrainingRun(const FinetuneJob& job, const FinetuneOptions& options, std::optional<RunState> state)
     : job_(job),
       options_(options),
       layout_(job.decoder->config(), job.start.config),
       weights_(layout_, job.start, job.decoder->dtype(), job.decoder->device()),
       grad_(torch::zeros({layout_.num_params()}, torch::dtype(torch::kFloat).device(weights_.device()))),
-      steps_per_epoch_(StepsPerEpoch(job, options)) {
+      plan_(job.rows, options) {
   if (state) {
     state_ = std::move(*state);
     for (Tensor* t : {&state_.params, &state_.adam.m, &state_.adam.v}) *t = t->to(weights_.device());
     weights_.Refresh(state_.params);
-    LogInfo(job_.label.c_str(), "resuming at step {} of {}", state_.adam.steps, total_steps());
+    LogInfo(job_.label.c_str(), "resuming at step {} of {}", state_.adam.steps, plan_.total_steps());
   } else {
     state_.params = job_.start.params.to(weights_.device(), /*non_blocking=*/false, /*copy=*/true);
     state_.adam = MakeAdamState(layout_.num_params(), weights_.device());
@@ -47,15 +43,7 @@ TrainingRun::TrainingRun(const FinetuneJob& job, const FinetuneOptions& options,
 }
 
 TrainingStep TrainingRun::NextStep() {
-  if (planned_epoch_ != state_.epoch) {
-    batches_ = EpochBatches(job_.rows, options_.batch_size, options_.bucket_batches, static_cast<uint64_t>(options_.seed),
-                            state_.epoch);
-    planned_epoch_ = state_.epoch;
-  }
-  TrainingStep step;
-  step.batch = batches_.at(state_.batch);
-  for (int64_t i : step.batch) step.rows.push_back(job_.rows[i]);
-  step.num_targets = NumResponseTokens(step.rows);
+  TrainingStep step = plan_.Next(state_);
   step.dropout = {options_.dropout, RandomBits(static_cast<uint64_t>(options_.seed) + 1,
                                                static_cast<uint64_t>(state_.adam.steps), 0)};
   grad_.zero_();
@@ -67,14 +55,8 @@ double TrainingRun::Take(const TrainingStep& step, double tokens_per_s) {
   const double norm = grad_.norm().item<double>();
   RefuseBadLoss(loss, norm, step.rows);
   if (options_.max_grad_norm > 0 && norm > options_.max_grad_norm) grad_.mul_(options_.max_grad_norm / norm);
-  const double rate =
-      LinearSchedule(options_.learning_rate, options_.warmup_fraction, state_.adam.steps, total_steps());
-  AdamStep({options_.beta1, options_.beta2, options_.epsilon, options_.weight_decay}, rate, grad_, state_.params,
-           state_.adam);
+  const double rate = plan_.Take(step, grad_, state_);
   weights_.Refresh(state_.params);
-  state_.loss_sum += step.loss_sum;
-  state_.loss_count += step.num_targets;
-  state_.tokens += step.tokens;
   WriteMetrics({{"step", state_.adam.steps},
                 {"epoch", state_.epoch + 1},
                 {"loss", loss},
@@ -83,7 +65,7 @@ double TrainingRun::Take(const TrainingStep& step, double tokens_per_s) {
                 {"tokens", step.tokens},
                 {"tokens_per_s", tokens_per_s},
                 {"rows", step.batch}});
-  if (++state_.batch == steps_per_epoch_) FinishEpoch();
+  if (state_.batch == plan_.steps_per_epoch()) FinishEpoch();
   return loss;
 }
 
@@ -99,10 +81,8 @@ void TrainingRun::RefuseBadLoss(double loss, double norm, const RowList& rows) c
 }
 
 void TrainingRun::FinishEpoch() {
-  state_.last_loss = state_.loss_sum / static_cast<double>(state_.loss_count);
-  state_.loss_sum = 0;
-  state_.loss_count = 0;
-  Json line = {{"step", state_.adam.steps}, {"epoch", state_.epoch + 1}, {"epoch_loss", state_.last_loss}};
+  state_.EndEpoch();
+  Json line = {{"step", state_.adam.steps}, {"epoch", state_.epoch}, {"epoch_loss", state_.last_loss}};
   if (!job_.validation.empty() && options_.validate_rows > 0) {
     const size_t n = std::min(job_.validation.size(), static_cast<size_t>(options_.validate_rows));
     LoraTrainer undropped(weights_);
@@ -111,8 +91,6 @@ void TrainingRun::FinishEpoch() {
     line["validation_loss"] = state_.last_validation_loss;
   }
   WriteMetrics(line);
-  ++state_.epoch;
-  state_.batch = 0;
   SaveTensors(SaveCheckpoint(state_.epoch) / "optimizer.safetensors",
               {{"adam.m", state_.adam.m.cpu()}, {"adam.v", state_.adam.v.cpu()}},
               {{"format_version", "1"}, {"steps", std::to_string(state_.adam.steps)}});

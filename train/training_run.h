@@ -7,23 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "lora/dropout.h"
 #include "lora/lora_weights.h"
-#include "train/batches.h"
-#include "train/finetune.h"
-#include "train/run_state.h"
+#include "train/step_plan.h"
 
 namespace elrea {
-
-// The rows of one optimiser step and what came of them.
-struct TrainingStep {
-  std::vector<int64_t> batch;  // row indices in the job
-  RowList rows;
-  int64_t num_targets = 0;   // response tokens
-  DropoutMask dropout;       // places count the step's tokens
-  double loss_sum = 0;       // of the targets' nll
-  int64_t tokens = 0;        // passed so far
-};
 
 // Single-thread.
 class TrainingRun {
@@ -36,7 +23,6 @@ class TrainingRun {
   const RunState& state() const { return state_; }
   const LoraWeights& weights() const { return weights_; }
   const torch::Tensor& grad() const { return grad_; }  // [num_params] f32 on the backbone's device, zero after NextStep
-  int64_t total_steps() const { return options_.epochs * steps_per_epoch_; }
   bool done() const { return state_.epoch == options_.epochs; }
 
   // REQUIRES: not done.
@@ -65,12 +51,7 @@ class TrainingRun {
   torch::Tensor grad_;
   RunState state_;
   std::ofstream metrics_;
-  int64_t steps_per_epoch_ = 0;
-  int64_t planned_epoch_ = -1;  // whose batches these are
-  std::vector<std::vector<int64_t>> batches_;
+  StepPlan plan_;
 };
-
-// Steps of one epoch.
-int64_t StepsPerEpoch(const FinetuneJob& job, const FinetuneOptions& options);
 
 }  // namespace elrea
