@@ -18,6 +18,7 @@
 #include "train/batches.h"
 #include "train/optimizer.h"
 #include "train/run_state.h"
+#include "train/step_plan.h"
 
 namespace elrea {
 namespace {
@@ -196,6 +197,10 @@ TEST_F(FinetuneTest, APositionThatCannotBeIsRefused) {
     refused([&](RunState& s) { s.batch = bad; });
     refused([&](RunState& s) { s.adam.steps = bad; });
   }
+  refused([&](RunState& s) {  // at the end of an epoch, which is saved as the beginning of the next
+    s.epoch = 0;
+    s.batch = s.adam.steps = StepsPerEpoch(rows_, options_);
+  });
   refused([](RunState& s) { s.params = s.params.slice(0, 1); });
   refused([](RunState& s) { s.adam.v = s.adam.v.slice(0, 1); });
   SaveRunStates(temp_ / "a", {{".", &good}});

@@ -79,7 +79,7 @@ std::map<std::string, RunState> LoadRunStates(const std::filesystem::path& direc
 
 void CheckRunState(const RunState& state, int64_t num_params, int64_t epochs, int64_t steps_per_epoch,
                    const std::filesystem::path& directory) {
-  bool fits = state.epoch >= 0 && state.epoch <= epochs && state.batch >= 0 && state.batch <= steps_per_epoch &&
+  bool fits = state.epoch >= 0 && state.epoch <= epochs && state.batch >= 0 && state.batch < steps_per_epoch &&
               state.adam.steps == state.epoch * steps_per_epoch + state.batch && state.tokens >= 0 && state.loss_count >= 0;
   for (const torch::Tensor* t : {&state.params, &state.adam.m, &state.adam.v}) fits = fits && t->sizes() == at::IntArrayRef(num_params);
   if (fits) return;
