@@ -82,24 +82,20 @@ struct QuantizeFlags {
   bool json = false;
 };
 
-// The logits of the probe tokens. In f32, so that only the stored values matter.
-torch::Tensor ProbesOf(const fs::path& model, WeightStorage storage) {
-  return ProbeLogits(Decoder(LoadModelWeights(model, torch::kFloat, storage)));
-}
-
-// What is written must give the logits of the same codes made in memory; how far these are from the model's own is what
-// quantising costs, which is recorded and only has to be a number.
+// What is written must give the logits of the codes in memory; how far these are from the model's own is what quantising
+// costs, which is recorded and only has to be a number. All in f32, so that only the stored values matter.
 void Quantize(const QuantizeFlags& flags) {
   RequireAbsent(flags.output);
   const fs::path source = ResolveModel(flags.model), output = fs::path(flags.output).lexically_normal();
   const WeightStorage storage = ParseWeightStorage(flags.to);
   UnfinishedOutput written(output.has_filename() ? output : output.parent_path());
-  QuantizeCheckpoint(source, written.path(), storage);
+  const torch::Tensor in_memory = ProbeLogits(Decoder(QuantizeCheckpoint(source, written.path(), storage)));
   const Decoder decoder(LoadModelWeights(written.path(), torch::kFloat, WeightStorage::kKeep));
   const torch::Tensor logits = ProbeLogits(decoder);
-  const ProbeAgreement codes = CompareProbes(ProbesOf(source, storage), logits);
+  const ProbeAgreement codes = CompareProbes(in_memory, logits);
   RequireAgreement(codes, kExactProbes, "the model quantised in memory and the one written");
-  const ProbeAgreement cost = CompareProbes(ProbesOf(source, WeightStorage::kDense), logits);
+  const torch::Tensor dense = ProbeLogits(Decoder(LoadModelWeights(source, torch::kFloat)));
+  const ProbeAgreement cost = CompareProbes(dense, logits);
   RequireAgreement(cost, std::numeric_limits<double>::max(), "the model and its quantised form");
   Json record = ProbeRecord("the model and its quantised form", cost, 0, decoder);
   record["max_logit_difference_of_codes"] = codes.max_difference;

@@ -195,10 +195,12 @@ TEST(QuantizeCheckpointTest, IsReadAsWhatLoadingQuantises) {
     for (const WeightStorage storage : {WeightStorage::kNf4, WeightStorage::kNf4Double, WeightStorage::kInt8}) {
       const TempDir temp;
       WriteHuggingFaceModel(MakeTinyModel(TinyPhi3Config(), 7), temp / "dense", num_shards);
-      QuantizeCheckpoint(temp / "dense", temp / "quantised", storage);
+      const ModelWeights in_memory = QuantizeCheckpoint(temp / "dense", temp / "quantised", storage);
       ModelWeights written = LoadModelWeights(temp / "quantised", torch::kFloat, WeightStorage::kKeep);
       EXPECT_EQ(NumCoded(written), 2 * 7);
-      EXPECT_TRUE(RunPasses(written).many.equal(RunPasses(LoadModelWeights(temp / "dense", torch::kFloat, storage)).many));
+      const Tensor expected = RunPasses(LoadModelWeights(temp / "dense", torch::kFloat, storage)).many;
+      EXPECT_TRUE(RunPasses(written).many.equal(expected));
+      EXPECT_TRUE(RunPasses(in_memory).many.equal(expected));
       ExpectError(ErrorKind::kInvalidInput, {"quantised already"},
                   [&] { QuantizeCheckpoint(temp / "quantised", temp / "again", storage); });
       EXPECT_FALSE(fs::exists(temp / "again"));

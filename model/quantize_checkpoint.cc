@@ -130,9 +130,8 @@ void WriteIndex(const fs::path& target, const std::map<std::string, std::set<std
   WriteJsonFile(path, index);
 }
 
-// The stored matrices as loading quantises them: whole tensors, also where several slots are parts of one.
-CodesByName LoadCodes(const fs::path& source, WeightStorage storage) {
-  ModelWeights weights = LoadModelWeights(source, torch::kBFloat16, storage);
+// The stored matrices as loading quantised them: whole tensors, also where several slots are parts of one.
+CodesByName CodesOf(ModelWeights& weights) {
   CodesByName codes;
   for (const TensorSlot& slot : ListTensors(weights)) {
     if (slot.codes != nullptr) codes[slot.hf_name] = slot.codes->codes;
@@ -142,8 +141,8 @@ CodesByName LoadCodes(const fs::path& source, WeightStorage storage) {
 
 }  // namespace
 
-void QuantizeCheckpoint(const std::filesystem::path& source, const std::filesystem::path& target,
-                        WeightStorage storage) {
+ModelWeights QuantizeCheckpoint(const std::filesystem::path& source, const std::filesystem::path& target,
+                                WeightStorage storage) {
   if (!fs::is_directory(source)) {
     throw Error(ErrorKind::kInvalidInput,
                 fmt::format("{} is no Hugging Face directory; a GGUF file is quantised already or while it is loaded "
@@ -152,13 +151,16 @@ void QuantizeCheckpoint(const std::filesystem::path& source, const std::filesyst
   }
   if (fs::exists(target) && fs::equivalent(source, target))
     throw Error(ErrorKind::kInvalidInput, fmt::format("{} is the model itself; give another folder", target.string()));
-  const CodesByName codes = LoadCodes(source, storage);  // names every fault of the source before anything is written
+  // Names every fault of the source before anything is written.
+  ModelWeights weights = LoadModelWeights(source, torch::kFloat, storage);
+  const CodesByName codes = CodesOf(weights);
   std::map<std::string, std::set<std::string>> names_in;
   CopyModelDirectory(source, target, [&](const fs::path& from, const fs::path& to) {
     names_in[to.filename().string()] = QuantizeFile(from, to, codes);
   });
   WriteConfig(target, storage);
   WriteIndex(target, names_in);
+  return weights;
 }
 
 }  // namespace elrea
