@@ -3,8 +3,10 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
@@ -12,6 +14,9 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/temp_dir.h"
+#include "lora/lora_trainer.h"
+#include "train/batches.h"
+#include "train/finetune.h"
 
 namespace elrea::bench {
 
@@ -48,6 +53,12 @@ Json Measurement(const std::string& name, const char* unit, double ours, const s
 void WriteMeasurements(const std::string& path, const Json& measurements) {
   if (!path.empty()) return WriteJsonFile(path, measurements);
   for (const Json& measurement : measurements) std::cout << JsonLine(measurement) << "\n";
+}
+
+void AddModelOptions(CLI::App& app, ModelCase& c) {
+  app.add_option("--json", c.json_path, "file the measurements are written to");
+  app.add_option("--model", c.model, "as of elrea --model");
+  app.add_option("--dtype", c.dtype, "auto, bf16 or f32");
 }
 
 std::optional<std::string> PeerPython() {
@@ -96,6 +107,74 @@ void WriteTokenRows(const fs::path& path, const std::vector<TokenRow>& rows) {
     text += JsonLine({{"tokens", row.tokens}, {"num_prompt", row.num_prompt}}) + "\n";
   }
   WriteFileAtomically(path, text);
+}
+
+Instructions InstructionsOf(const std::vector<TokenRow>& rows) {
+  Instructions instructions;
+  for (const TokenRow& row : rows) instructions.emplace_back(row.tokens.data(), static_cast<size_t>(row.num_prompt));
+  return instructions;
+}
+
+AdapterConfig ConfigOfRank(int64_t rank) { return {.rank = rank, .alpha = 4.0 * static_cast<double>(rank)}; }
+
+std::vector<Json> StepMetrics(const fs::path& directory) {
+  std::vector<Json> steps;
+  ForEachLine(directory / "metrics.jsonl", [&](int64_t number, std::string_view text) {
+    Json line = ParseJson(text, fmt::format("metrics.jsonl, line {}", number));
+    if (line.contains("rows")) steps.push_back(std::move(line));
+  });
+  return steps;
+}
+
+double FlopPerToken(const Decoder& decoder, const AdapterConfig& config) {
+  const AdapterLayout layout(decoder.config(), config);
+  return 4.0 * static_cast<double>(CountParameters(decoder.weights())) + 6.0 * static_cast<double>(layout.num_params());
+}
+
+namespace {
+
+struct Gradient {
+  double loss = 0;
+  torch::Tensor grad;  // [num_params] f32 on the CPU
+};
+
+Gradient LossAndGradient(const Decoder& decoder, const Adapter& adapter, const RowList& rows) {
+  const AdapterLayout layout(decoder.config(), adapter.config);
+  const LoraWeights weights(layout, adapter, decoder.dtype(), decoder.device());
+  LoraTrainer trainer(weights);
+  const int64_t num_targets = NumResponseTokens(rows);
+  double sum = 0;
+  for (const RowList& pass : SplitIntoPasses(rows, FinetuneOptions().max_tokens_per_pass)) {
+    const LossBatch batch = ResponseBatch(pass, 1.0f / static_cast<float>(num_targets));
+    ForwardTape tape;
+    torch::Tensor grad_residual;
+    const torch::Tensor residual = decoder.Forward(batch.packed, &trainer, &tape);
+    sum += decoder.LossAndGradient(residual, batch.targets, grad_residual).sum(torch::kDouble).item<double>();
+    decoder.Backward(batch.packed, tape, grad_residual, trainer);
+  }
+  return {sum / static_cast<double>(num_targets), trainer.grad().cpu()};
+}
+
+}  // namespace
+
+LossAgreement CompareLosses(const Decoder& decoder, const Decoder& reference, const Adapter& adapter,
+                            const std::vector<TokenRow>& rows) {
+  RowList list;
+  for (const TokenRow& row : rows) list.push_back(&row);
+  const Gradient a = LossAndGradient(decoder, adapter, list), b = LossAndGradient(reference, adapter, list);
+  return {a.loss, b.loss, std::abs(a.loss / b.loss - 1),
+          at::cosine_similarity(a.grad.to(torch::kDouble), b.grad.to(torch::kDouble), 0).item<double>()};
+}
+
+double SmallestCosine(const std::vector<float>& a, const std::vector<float>& b, size_t count) {
+  const size_t dim = a.size() / count;
+  double smallest = 1;
+  for (size_t row = 0; row < count; ++row) {
+    double dot = 0;
+    for (size_t i = row * dim; i < (row + 1) * dim; ++i) dot += static_cast<double>(a[i]) * b[i];
+    smallest = std::min(smallest, dot);
+  }
+  return smallest;
 }
 
 double GemmRate(const Decoder& decoder, int64_t tokens, int repeats) {

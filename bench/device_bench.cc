@@ -13,15 +13,15 @@
 
 #include "bench/bench_support.h"
 #include "cli/backbone.h"
+#include "cli/responder.h"
 #include "core/error.h"
 #include "core/rng.h"
 #include "core/temp_dir.h"
 #include "ensemble/generate.h"
 #include "features/features.h"
-#include "lora/lora_trainer.h"
+#include "lora/lora_weights.h"
 #include "model/fetch.h"
 #include "model/tensor_table.h"
-#include "train/batches.h"
 #include "train/finetune.h"
 
 namespace elrea::bench {
@@ -89,12 +89,6 @@ double ProductRate(torch::Device device) {
   return Median(rates);
 }
 
-AdapterConfig ConfigOf(const Case& c) {
-  LoraOptions lora;
-  lora.rank = c.rank;
-  return MakeAdapterConfig(lora);
-}
-
 // Writes what libtorch's profiler sees of `work` as a Chrome trace.
 void Traced(const std::string& path, torch::Device device, const std::function<void()>& work) {
   namespace profiler = torch::autograd::profiler;
@@ -116,7 +110,8 @@ struct Training {
 
 Training Train(const Case& c, const Decoder& decoder, const std::vector<TokenRow>& rows) {
   const TempDir folder;
-  FinetuneJob job{"device_bench", &decoder, MakeAdapter(decoder.config(), ConfigOf(c), 1), {}, {}, folder / "adapter"};
+  Adapter start = MakeAdapter(decoder.config(), ConfigOfRank(c.rank), 1);
+  FinetuneJob job{"device_bench", &decoder, std::move(start), {}, {}, folder / "adapter"};
   for (int64_t i = 0; i < c.batch_size * c.steps; ++i) job.rows.push_back(&rows[static_cast<size_t>(i % std::ssize(rows))]);
   FinetuneOptions options;
   options.epochs = 1;
@@ -125,23 +120,12 @@ Training Train(const Case& c, const Decoder& decoder, const std::vector<TokenRow
   options.checkpoint_every_s = 1e9;
   Finetune(job, options);
   std::vector<double> rates, tokens;
-  ForEachLine(job.directory / "metrics.jsonl", [&](int64_t number, std::string_view text) {
-    const Json line = ParseJson(text, fmt::format("metrics.jsonl, line {}", number));
-    if (!line.contains("rows") || number <= 2) return;  // the first steps warm up
-    rates.push_back(line["tokens_per_s"]);
-    tokens.push_back(line["tokens"]);
-  });
-  Training training{Median(rates), Median(tokens), {}};
-  for (const EpochCheckpoint& e : LoadCheckpoints(job.directory, decoder.config())) {
-    training.checkpoints.push_back({e.adapter, e.moments.m, e.moments.v, e.moments.steps});
+  const std::vector<Json> steps = StepMetrics(job.directory);
+  for (size_t i = 2; i < steps.size(); ++i) {  // the first steps warm up
+    rates.push_back(steps[i]["tokens_per_s"]);
+    tokens.push_back(steps[i]["tokens"]);
   }
-  return training;
-}
-
-std::vector<std::span<const int32_t>> Instructions(const std::vector<TokenRow>& rows) {
-  std::vector<std::span<const int32_t>> instructions;
-  for (const TokenRow& row : rows) instructions.emplace_back(row.tokens.data(), static_cast<size_t>(row.num_prompt));
-  return instructions;
+  return {Median(rates), Median(tokens), LoadFeatureCheckpoints(job.directory, options, decoder.config())};
 }
 
 // Instruction tokens a second.
@@ -149,7 +133,7 @@ double FeatureRate(const Case& c, const Decoder& decoder, const Training& traini
   FeatureOptions options;
   options.max_tokens_per_pass = c.tokens_per_pass;
   FeatureExtractor extractor(decoder, training.checkpoints, options);
-  const auto instructions = Instructions(rows);
+  const Instructions instructions = InstructionsOf(rows);
   double tokens = 0;
   for (const auto& instruction : instructions) tokens += static_cast<double>(instruction.size());
   std::vector<double> rates;
@@ -198,45 +182,17 @@ std::unique_ptr<Decoder> CpuTwin(const ModelWeights& weights) {
   return std::make_unique<Decoder>(std::move(copy));
 }
 
-struct Pass {
-  double loss;
-  Tensor grad;  // [num_params] f32 cpu
-};
-
-Pass LossAndGradient(const Decoder& decoder, const Adapter& adapter, const RowList& rows) {
-  const AdapterLayout layout(decoder.config(), adapter.config);
-  const LoraWeights weights(layout, adapter, decoder.dtype(), decoder.device());
-  LoraTrainer trainer(weights);
-  const LossBatch batch = ResponseBatch(rows, 1.0f / static_cast<float>(NumResponseTokens(rows)));
-  ForwardTape tape;
-  Tensor grad_residual;
-  const Tensor residual = decoder.Forward(batch.packed, &trainer, &tape);
-  const double sum = decoder.LossAndGradient(residual, batch.targets, grad_residual).sum(torch::kDouble).item<double>();
-  decoder.Backward(batch.packed, tape, grad_residual, trainer);
-  return {sum / static_cast<double>(NumResponseTokens(rows)), trainer.grad().cpu()};
-}
-
 bool Agrees(const Decoder& decoder, const Training& training, const std::vector<TokenRow>& all) {
   const std::unique_ptr<Decoder> twin = CpuTwin(decoder.weights());
   const std::vector<TokenRow> rows(all.begin(), all.begin() + 6);
-  RowList list;
-  for (const TokenRow& row : rows) list.push_back(&row);
-  const Adapter& adapter = training.checkpoints.back().adapter;
-  const Pass ours = LossAndGradient(decoder, adapter, list), cpu = LossAndGradient(*twin, adapter, list);
-  const double error = std::abs(ours.loss / cpu.loss - 1);
-  const double cosine = at::cosine_similarity(ours.grad, cpu.grad, 0).item<double>();
+  const LossAgreement to_cpu = CompareLosses(decoder, *twin, training.checkpoints.back().adapter, rows);
   FeatureExtractor device_features(decoder, training.checkpoints, {}), cpu_features(*twin, training.checkpoints, {});
-  const std::vector<float> f = device_features.Extract(Instructions(rows)), g = cpu_features.Extract(Instructions(rows));
-  double least = 1;
-  const size_t dim = f.size() / rows.size();
-  for (size_t row = 0; row < rows.size(); ++row) {
-    double dot = 0;
-    for (size_t i = row * dim; i < (row + 1) * dim; ++i) dot += static_cast<double>(f[i]) * g[i];
-    least = std::min(least, dot);
-  }
+  const Instructions instructions = InstructionsOf(rows);
+  const double least =
+      SmallestCosine(device_features.Extract(instructions), cpu_features.Extract(instructions), rows.size());
   fmt::print(stderr, "loss {:.5f}, on the CPU in f32 {:.5f} (relative difference {:.2g}); cosine of the gradients {:.5f}, least of the features {:.5f}\n",
-             ours.loss, cpu.loss, error, cosine, least);
-  return error <= 2e-3 && cosine >= 0.99 && least >= 0.999;
+             to_cpu.loss, to_cpu.reference_loss, to_cpu.difference, to_cpu.cosine, least);
+  return to_cpu.holds() && least >= 0.999;
 }
 
 int Run(const Case& c) {
@@ -263,14 +219,13 @@ int Run(const Case& c) {
     FeatureOptions options;
     options.max_tokens_per_pass = c.tokens_per_pass;
     FeatureExtractor extractor(*decoder, training.checkpoints, options);
-    Traced(c.trace + "/features.json", device, [&] { extractor.Extract(Instructions(some)); });
+    Traced(c.trace + "/features.json", device, [&] { extractor.Extract(InstructionsOf(some)); });
     few.new_tokens = 8;
     Traced(c.trace + "/decoding.json", device, [&] {
       SecondsPerStep(few, *decoder, *tokenizer, training.checkpoints.back().adapter, 4, c.prompts, rows);
     });
   }
-  const AdapterLayout layout(decoder->config(), ConfigOf(c));
-  const double flop = 4.0 * static_cast<double>(CountParameters(decoder->weights())) + 6.0 * static_cast<double>(layout.num_params());
+  const double flop = FlopPerToken(*decoder, ConfigOfRank(c.rank));
   const double features = FeatureRate(c, *decoder, training, rows);
   const std::string name = c.shape.empty() ? c.model : c.shape;
   Json found = {Measurement("products of 8192 rows", "TFLOP/s", products / 1e12),

@@ -14,6 +14,7 @@
 
 #include "bench/bench_support.h"
 #include "cli/backbone.h"
+#include "cli/responder.h"
 #include "core/rng.h"
 #include "core/temp_dir.h"
 #include "features/features.h"
@@ -25,10 +26,8 @@
 namespace elrea::bench {
 namespace {
 
-using Instructions = std::vector<std::span<const int32_t>>;
-
-struct Case {
-  std::string model = "smollm2", dtype = "auto", input, json_path;
+struct Case : ModelCase {
+  std::string input;
   int64_t rows = 24, turns = 2, requests = 7, projection_dim = 8192, trak_rows = 16;
   bool check = true, trak = true;
 };
@@ -48,11 +47,7 @@ std::vector<FeatureCheckpoint> MakeCheckpoints(const Decoder& decoder, const std
   FinetuneOptions options;
   options.batch_size = 4;
   Finetune(job, options);
-  std::vector<FeatureCheckpoint> checkpoints;
-  for (const EpochCheckpoint& c : LoadCheckpoints(job.directory, decoder.config())) {
-    checkpoints.push_back({c.adapter, c.moments.m, c.moments.v, c.moments.steps});
-  }
-  return checkpoints;
+  return LoadFeatureCheckpoints(job.directory, options, decoder.config());
 }
 
 template <typename Work>
@@ -167,14 +162,7 @@ bool Agrees(const Case& c, const Decoder& decoder, const std::vector<FeatureChec
   const Instructions some(instructions.begin(), instructions.begin() + std::min<int64_t>(8, c.rows));
   const std::vector<float> ours = FeatureExtractor(decoder, checkpoints, Options(c, "all")).Extract(some);
   const std::vector<float> f32 = FeatureExtractor(*twin.decoder, checkpoints, Options(c, "all")).Extract(some);
-  double worst = 1;
-  for (size_t row = 0; row < some.size(); ++row) {
-    double dot = 0;
-    for (int64_t i = 0; i < c.projection_dim; ++i) {
-      dot += static_cast<double>(ours[row * c.projection_dim + i]) * f32[row * c.projection_dim + i];
-    }
-    worst = std::min(worst, dot);
-  }
+  const double worst = SmallestCosine(ours, f32, some.size());
   fmt::print(stderr, "smallest cosine to the features in f32: {:.5f}\n", worst);
   return worst >= 0.999;
 }
@@ -183,12 +171,9 @@ int Run(const Case& c) {
   const Backbone backbone = LoadBackbone({c.model, c.dtype}, "auto");
   const Decoder& decoder = *backbone.decoder;
   const std::vector<TokenRow> rows = LoadRows(c.input, c.rows, *backbone.tokenizer, *backbone.chat);
-  Instructions instructions;
+  const Instructions instructions = InstructionsOf(rows);
   int64_t tokens = 0;
-  for (const TokenRow& row : rows) {
-    instructions.emplace_back(row.tokens.data(), row.num_prompt);
-    tokens += row.num_prompt;
-  }
+  for (const TokenRow& row : rows) tokens += row.num_prompt;
   fmt::print(stderr, "{} instructions of {} tokens on average\n", c.rows, tokens / c.rows);
   const std::vector<FeatureCheckpoint> checkpoints = MakeCheckpoints(decoder, rows);
   Json measurements = MeasureFeatures(c, decoder, checkpoints, rows, instructions);
@@ -200,9 +185,7 @@ int Run(const Case& c) {
 int Main(int argc, char** argv) {
   CLI::App app("gradient features against LESS, and routing against prefill");
   Case c;
-  app.add_option("--json", c.json_path, "file the measurements are written to");
-  app.add_option("--model", c.model, "as of elrea --model");
-  app.add_option("--dtype", c.dtype, "auto, bf16 or f32");
+  AddModelOptions(app, c);
   app.add_option("--input", c.input, "JSONL rows in place of generated word problems");
   app.add_option("--rows", c.rows, "instructions")->check(CLI::Range(1, 100000));
   app.add_option("--turns", c.turns, "runs of each side")->check(CLI::Range(1, 1000));

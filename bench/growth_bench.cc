@@ -71,8 +71,7 @@ class Growth {
   double FinetuneSeconds(int64_t rows, int64_t tokens, int64_t rank) const {
     const TempDir folder;
     const std::vector<TokenRow> made = MakeRows(rows, tokens);
-    const AdapterConfig config{.rank = rank, .alpha = 4.0 * static_cast<double>(rank)};
-    FinetuneJob job{"growth", &decoder(), MakeAdapter(decoder().config(), config, 1),
+    FinetuneJob job{"growth", &decoder(), MakeAdapter(decoder().config(), ConfigOfRank(rank), 1),
                     {},       {},         folder / "adapter"};
     for (const TokenRow& row : made) job.rows.push_back(&row);
     FinetuneOptions options;
@@ -100,9 +99,8 @@ class Growth {
 
   // A checkpoint with random moments of ordinary size.
   FeatureCheckpoint MakeCheckpoint(int64_t rank) const {
-    const AdapterConfig config{.rank = rank, .alpha = 4.0 * static_cast<double>(rank)};
     FeatureCheckpoint c;
-    c.adapter = MakeRandomAdapter(decoder().config(), config, 1);
+    c.adapter = MakeRandomAdapter(decoder().config(), ConfigOfRank(rank), 1);
     c.m = torch::randn_like(c.adapter.params) * 1e-3;
     c.v = torch::randn_like(c.adapter.params).square() * 1e-6;
     c.steps = 100;
@@ -177,7 +175,7 @@ class Growth {
   // Milliseconds a token after the prompt.
   double DecodeMs(const PackedWeights& packed, const DecodeCase& d) const {
     constexpr int64_t kNewTokens = 32;
-    const AdapterConfig config{.rank = d.rank, .alpha = 4.0 * static_cast<double>(d.rank)};
+    const AdapterConfig config = ConfigOfRank(d.rank);
     const AdapterLayout layout(decoder().config(), config);
     std::vector<std::unique_ptr<LoraWeights>> loras;
     GenerateRequest request{RandomTokens(d.context, decoder().config().vocab, 5), {}, {}};

@@ -18,8 +18,7 @@
 namespace elrea::bench {
 namespace {
 
-struct Case {
-  std::string model = "smollm2", dtype = "auto", json_path;
+struct Case : ModelCase {
   int64_t experts = 4, steps = 3, turns = 3, rank = 8;
   bool check = true;
 };
@@ -80,10 +79,7 @@ class Bench {
 
  private:
   FinetuneJob Job(const std::string& label, const fs::path& directory) const {
-    AdapterConfig config;
-    config.rank = c_.rank;
-    config.alpha = 4.0 * static_cast<double>(c_.rank);
-    return {label, &decoder_, MakeAdapter(decoder_.config(), config, 1), {}, {}, directory};
+    return {label, &decoder_, MakeAdapter(decoder_.config(), ConfigOfRank(c_.rank), 1), {}, {}, directory};
   }
 
   // The seconds of training alone, as the results count them: files are left out on both sides.
@@ -157,9 +153,7 @@ int Run(const Case& c) {
 int Main(int argc, char** argv) {
   CLI::App app("experts side by side against a base run of the same rows");
   Case c;
-  app.add_option("--json", c.json_path, "file the measurements are written to");
-  app.add_option("--model", c.model, "as of elrea --model");
-  app.add_option("--dtype", c.dtype, "auto, bf16 or f32");
+  AddModelOptions(app, c);
   app.add_option("--experts", c.experts, "K")->check(CLI::Range(1, 64));
   app.add_option("--steps", c.steps, "steps of each expert in a turn")->check(CLI::Range(1, 1000));
   app.add_option("--turns", c.turns, "runs of each way, after one that warms up")->check(CLI::Range(1, 1000));

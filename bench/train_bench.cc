@@ -5,7 +5,6 @@
 //             own shapes in the same run
 // The steps are those of Finetune itself, read from its metrics.jsonl. Ends with status 1 when losses or gradients in the
 // compute dtype do not agree with f32 twins. ELREA_PEER_PYTHON names an interpreter with torch, transformers and peft.
-#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
@@ -16,15 +15,13 @@
 #include "core/error.h"
 #include "core/rng.h"
 #include "core/temp_dir.h"
-#include "lora/lora_trainer.h"
-#include "train/batches.h"
 #include "train/finetune.h"
 
 namespace elrea::bench {
 namespace {
 
-struct Case {
-  std::string model = "smollm2", dtype = "auto", input, json_path;
+struct Case : ModelCase {
+  std::string input;
   int64_t batch_size = 8, steps = 4, turns = 2, peer_turns = 2, max_tokens_per_pass = 2048;
   bool check = true;
 };
@@ -53,13 +50,11 @@ Turn RunOurs(const Case& c, const Decoder& decoder, const std::vector<TokenRow>&
   Finetune(job, Options(c));
   Turn turn;
   turn.peak_mib = StatusMib("VmHWM:");
-  ForEachLine(job.directory / "metrics.jsonl", [&](int64_t number, std::string_view text) {
-    const Json line = ParseJson(text, fmt::format("metrics.jsonl, line {}", number));
-    if (!line.contains("rows")) return;
-    turn.tokens_per_s.push_back(line["tokens_per_s"]);
-    turn.losses.push_back(line["loss"]);
-    turn.batches.push_back(line["rows"]);
-  });
+  for (const Json& step : StepMetrics(job.directory)) {
+    turn.tokens_per_s.push_back(step["tokens_per_s"]);
+    turn.losses.push_back(step["loss"]);
+    turn.batches.push_back(step["rows"]);
+  }
   return turn;
 }
 
@@ -80,33 +75,6 @@ void Append(std::vector<double>& rates, const Turn& turn) {
   rates.insert(rates.end(), turn.tokens_per_s.begin() + 1, turn.tokens_per_s.end());
 }
 
-// FLOP per token: forward and input gradient of every weight (4 N), and an adapter's three products both ways.
-double FlopPerToken(const Decoder& decoder) {
-  const AdapterLayout layout(decoder.config(), {});
-  return 4.0 * static_cast<double>(CountParameters(decoder.weights())) + 6.0 * static_cast<double>(layout.num_params());
-}
-
-struct Gradient {
-  double loss = 0;
-  torch::Tensor grad;  // [num_params] f32
-};
-
-Gradient LossAndGradient(const Decoder& decoder, const Adapter& adapter, const RowList& rows) {
-  const AdapterLayout layout(decoder.config(), adapter.config);
-  const LoraWeights weights(layout, adapter, decoder.dtype(), decoder.device());
-  LoraTrainer trainer(weights);
-  double sum = 0;
-  for (const RowList& pass : SplitIntoPasses(rows, 2048)) {
-    const LossBatch batch = ResponseBatch(pass, 1.0f / static_cast<float>(NumResponseTokens(rows)));
-    ForwardTape tape;
-    torch::Tensor grad_residual;
-    const torch::Tensor residual = decoder.Forward(batch.packed, &trainer, &tape);
-    sum += decoder.LossAndGradient(residual, batch.targets, grad_residual).sum(torch::kDouble).item<double>();
-    decoder.Backward(batch.packed, tape, grad_residual, trainer);
-  }
-  return {sum / static_cast<double>(NumResponseTokens(rows)), trainer.grad()};
-}
-
 // An adapter whose update is not zero, as after some training.
 Adapter TrainedAdapter(const ModelConfig& config) {
   Adapter adapter = MakeAdapter(config, {}, 2);
@@ -119,15 +87,10 @@ Adapter TrainedAdapter(const ModelConfig& config) {
 // False when the compute dtype's losses are more than 2e-3 from those in f32, relative, or the gradients point elsewhere.
 bool Agrees(const Case& c, const Decoder& decoder, const std::vector<TokenRow>& rows) {
   const Backbone twin = LoadBackbone({c.model, "f32"}, "auto");
-  RowList list;
-  for (const TokenRow& row : rows) list.push_back(&row);
-  const Adapter adapter = TrainedAdapter(decoder.config());
-  const Gradient ours = LossAndGradient(decoder, adapter, list), f32 = LossAndGradient(*twin.decoder, adapter, list);
-  const double error = std::abs(ours.loss / f32.loss - 1);
-  const double cosine = at::cosine_similarity(ours.grad.to(torch::kDouble), f32.grad.to(torch::kDouble), 0).item<double>();
+  const LossAgreement to_f32 = CompareLosses(decoder, *twin.decoder, TrainedAdapter(decoder.config()), rows);
   fmt::print(stderr, "loss {:.6f}, in f32 {:.6f}, relative difference {:.2g}; cosine of the gradients {:.5f}\n",
-             ours.loss, f32.loss, error, cosine);
-  return error <= 2e-3 && cosine >= 0.99;
+             to_f32.loss, to_f32.reference_loss, to_f32.difference, to_f32.cosine);
+  return to_f32.holds();
 }
 
 int Run(const Case& c) {
@@ -155,7 +118,7 @@ int Run(const Case& c) {
   WriteMeasurements(
       c.json_path,
       {Measurement("fine-tuning, " + size, "tokens/s", rate, peer(python ? Median(peer_rates) : 0),
-                   rate * FlopPerToken(decoder) / gemm),
+                   rate * FlopPerToken(decoder, {}) / gemm),
        Measurement("fine-tuning peak memory, " + size, "MiB", our_peak, peer(peer_peak)),
        Measurement(fmt::format("products of {} rows, {}", c.max_tokens_per_pass, size), "GFLOP/s", gemm / 1e9)});
   return !c.check || Agrees(c, decoder, rows) ? 0 : 1;
@@ -164,9 +127,7 @@ int Run(const Case& c) {
 int Main(int argc, char** argv) {
   CLI::App app("fine-tuning against PEFT");
   Case c;
-  app.add_option("--json", c.json_path, "file the measurements are written to");
-  app.add_option("--model", c.model, "as of elrea --model");
-  app.add_option("--dtype", c.dtype, "auto, bf16 or f32");
+  AddModelOptions(app, c);
   app.add_option("--input", c.input, "JSONL rows in place of generated word problems");
   app.add_option("--batch-size", c.batch_size, "rows per step");
   app.add_option("--steps", c.steps, "steps of a turn, at least 2")->check(CLI::Range(2, 1000));

@@ -37,16 +37,20 @@ Responder OpenModelResponder(const TargetFlags& flags, std::vector<std::string> 
 
 }  // namespace
 
-std::vector<FeatureCheckpoint> LoadFeatureCheckpoints(const RunPaths& paths, const PipelineConfig& config,
+std::vector<FeatureCheckpoint> LoadFeatureCheckpoints(const fs::path& directory, const FinetuneOptions& adam,
                                                       const ModelConfig& model) {
-  RequireStage(paths, "base");
-  const FinetuneOptions& adam = config.finetune;
   std::vector<FeatureCheckpoint> checkpoints;
-  for (EpochCheckpoint& c : LoadCheckpoints(paths.base(), model)) {
+  for (EpochCheckpoint& c : LoadCheckpoints(directory, model)) {
     checkpoints.push_back({std::move(c.adapter), c.moments.m, c.moments.v, c.moments.steps, adam.beta1,
                            adam.beta2, adam.epsilon});
   }
   return checkpoints;
+}
+
+std::vector<FeatureCheckpoint> LoadFeatureCheckpoints(const RunPaths& paths, const PipelineConfig& config,
+                                                      const ModelConfig& model) {
+  RequireStage(paths, "base");
+  return LoadFeatureCheckpoints(paths.base(), config.finetune, model);
 }
 
 std::unique_ptr<Ensemble> LoadEnsemble(const RunPaths& paths, const PipelineConfig& config,

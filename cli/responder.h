@@ -40,7 +40,10 @@ Responder OpenResponder(const TargetFlags& flags, const std::vector<std::string>
 // LoadDecodeWeights.
 Responder OpenDecodingResponder(const TargetFlags& flags, const std::vector<std::string>& overrides);
 
-// The base adapter's checkpoints as feature extraction takes them. kNotFound when the base stage is not done.
+// The checkpoints of a fine-tuning with the options `adam` as feature extraction takes them. Errors as of LoadCheckpoints.
+std::vector<FeatureCheckpoint> LoadFeatureCheckpoints(const fs::path& directory, const FinetuneOptions& adam,
+                                                      const ModelConfig& model);
+// Those of a run's base adapter. kNotFound when the base stage is not done.
 std::vector<FeatureCheckpoint> LoadFeatureCheckpoints(const RunPaths& paths, const PipelineConfig& config,
                                                       const ModelConfig& model);
 
