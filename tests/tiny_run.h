@@ -66,7 +66,7 @@ lora: {{rank: 4}}
 finetune: {{epochs: 2, batch_size: 4, learning_rate: 0.002, checkpoint_every_s: 0.05}}
 features: {{projection_dim: 256, more_projection_dims: [100], max_tokens_per_pass: 256}}
 cluster: {{sample_rows: 40, birch: {{num_clusters: 2}}}}
-experts: {{learning_rate: 0.001, epochs: 1}}
+experts: {{learning_rate: 0.001, epochs: 1, equal_steps: false}}
 generation: {{max_new_tokens: 6}}
 eval: {{chunk_rows: 8, loss: true, bootstrap_samples: 200}}
 )",
