@@ -27,7 +27,7 @@ TEST_F(RouterTest, WeightsFollowTheFormula) {
   deviation = std::sqrt(deviation);
   double total = 0;
   std::vector<double> expected;
-  for (double c : {0.6, 0.3, 0.2}) total += expected.emplace_back(std::exp((c - mean) / deviation));
+  for (double c : {0.6, 0.3, 0.2}) total += expected.emplace_back(std::exp((c - mean) / deviation / all_.temperature));
   for (int c = 0; c < 3; ++c) EXPECT_NEAR(r.weights[c], expected[c] / total, 1e-6);
   EXPECT_NEAR(r.base_weight, 1 - 0.6, 1e-6);
   EXPECT_NEAR(r.cosines[1], 0.3, 1e-6);
@@ -37,8 +37,9 @@ TEST_F(RouterTest, PerClusterStandardisationUsesTheTrainingRows) {
   all_.standardise = "per_cluster";
   Routing r = Route(feature_, clusters_, all_);
   std::vector<double> z = {(0.6 - 0.5) / 0.1, (0.3 - 0.4) / 0.2, (0.2 - 0.1) / 0.05};
-  double total = std::exp(z[0]) + std::exp(z[1]) + std::exp(z[2]);
-  for (int c = 0; c < 3; ++c) EXPECT_NEAR(r.weights[c], std::exp(z[c]) / total, 1e-5);
+  double total = 0;
+  for (double& value : z) total += value = std::exp(value / all_.temperature);
+  for (int c = 0; c < 3; ++c) EXPECT_NEAR(r.weights[c], z[c] / total, 1e-5);
 }
 
 TEST_F(RouterTest, LowTemperatureIsSharper) {

@@ -38,6 +38,7 @@ void Probabilities(Variant& v) { v.mixing = MixingRule::kProbabilities; }
 void Layers(Variant& v) { v.mixing = MixingRule::kLayers; }
 void Parameters(Variant& v) { v.mixing = MixingRule::kParameters; }
 void Sharp(Variant& v) { v.routing.temperature /= 4; }
+void TemperatureOne(Variant& v) { v.routing.temperature = 1; }
 
 }  // namespace
 
@@ -75,6 +76,7 @@ std::vector<StudyMethod> ExpertMethods() {
       {"no_base", "the ensemble without the base adapter", "ablation", Changed<NoBase>},
       {"probabilities", "the ensemble, probabilities averaged in place of logits", "ablation",
        Changed<Probabilities>},
+      {"temperature_1", "the ensemble at routing temperature 1, the paper's", "ablation", Changed<TemperatureOne>},
       {"sharp", "the ensemble at a quarter of the routing temperature", "ablation", Changed<Sharp>},
   };
 }

@@ -140,7 +140,7 @@ TEST_F(PipelineTest, InspectSaysAllIsDone) {
 }
 
 TEST_F(PipelineTest, RouteExplainsItself) {
-  const Json route = JsonLines(Ask({"route", "--prompt", "What is 12 + 30?", "--json"}).out).at(0);
+  const Json route = JsonLines(Ask({"route", "--prompt", "What is 12 + 30?", "--json", "--set", "routing.min_weight=0"}).out).at(0);
   double total = 0, top = -2;
   int64_t rows = 0;
   for (const Json& cluster : route["clusters"]) {
@@ -149,8 +149,7 @@ TEST_F(PipelineTest, RouteExplainsItself) {
     rows += cluster["rows"].get<int64_t>();
   }
   EXPECT_NEAR(total, 1.0, 1e-6);
-  // Under routing.min_weight (0.01) the base does not take part.
-  EXPECT_NEAR(route["base"]["weight"].get<double>(), 1 - top < 0.01 ? 0.0 : 1 - top, 0.001);
+  EXPECT_NEAR(route["base"]["weight"].get<double>(), 1 - top, 0.001);
   EXPECT_EQ(rows, 48);
   ASSERT_GE(route["nearest_rows"].size(), 3u);
   EXPECT_GE(route["nearest_rows"][0]["cosine"].get<double>(),
