@@ -184,6 +184,7 @@ bool DecodeBatch::Cancel(uint64_t id, const EndCallback& on_end) {
 void DecodeBatch::Clear() {
   active_.clear();
   places_.clear();
+  views_.clear();
 }
 
 void DecodeBatch::Step(const TokenCallback& on_token, const EndCallback& on_end) {

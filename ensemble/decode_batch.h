@@ -100,6 +100,7 @@ class DecodeBatch {
   bool HasRoom(const GenerateRequest& request) const;
   // Members' rows are in the order in which their adapters were named here or came with requests, and sums over members
   // in that order too: whoever names all adapters first gets the same bits whatever requests come. Null: the backbone.
+  // REQUIRES: the adapter lives until Clear.
   void Register(const LoraWeights* adapter);
   // From the next step on. `id` must be none that runs. Errors as of Check.
   void Join(uint64_t id, GenerateRequest request);
@@ -114,7 +115,7 @@ class DecodeBatch {
   // that had read its prompt before one more token.
   void Step(const TokenCallback& on_token, const EndCallback& on_end);
 
-  // Drops all requests without a word, and the order of the adapters.
+  // Drops all requests without a word, and all that is known of adapters: they need not live longer.
   void Clear();
 
  private:

@@ -14,19 +14,14 @@
 #include "model/kv_cache.h"
 #include "model/tensor_table.h"
 #include "model/testing.h"
+#include "model/testing_packed.h"
 
 namespace elrea {
 namespace {
 
 using torch::Tensor;
 
-// The smallest shapes that the engine serves; types that may stand side by side in one file.
-ModelConfig SmallLlama() {
-  ModelConfig c = TinyLlamaConfig();
-  c.dim = 64;
-  c.head_dim = 32;
-  return c;
-}
+// The smallest shapes that the engine serves.
 ModelConfig SmallGemma3() {
   ModelConfig c = TinyGemma3Config();
   c.dim = 64;
@@ -70,18 +65,7 @@ class DecodeEngineTest : public testing::TestWithParam<ModelConfig (*)()> {
  protected:
   void SetUp() override {
     if (!PackedMatrix::Serves(GgmlType::kQ8_0, 16, 32)) GTEST_SKIP() << "this processor lacks AVX-512 VNNI";
-    constexpr GgmlType kTypes[] = {GgmlType::kQ4_1, GgmlType::kQ8_0, GgmlType::kQ5_0, GgmlType::kQ5_1,
-                                   GgmlType::kQ4_0};
-    ModelWeights model = MakeTinyModel(GetParam()(), 7);
-    GgufBuilder gguf = MakeGguf(model);
-    uint64_t seed = 0;
-    for (const auto& [slot, tensor] : StoredTensors(ListTensors(model))) {
-      if (slot.is_vector()) continue;
-      const GgmlType type = kTypes[seed % 5];
-      gguf.AddTensor(slot.gguf_name, type, slot.stored_shape(),
-                     RandomBlocks(type, tensor.numel(), seed++, 1.7 / std::sqrt(slot.shape[1])));
-    }
-    gguf.Write(folder_ / "model.gguf");
+    WriteMixedGguf(GetParam()(), folder_ / "model.gguf");
     std::string why_not;
     packed_ = LoadPackedWeights(folder_ / "model.gguf", why_not);
     ASSERT_NE(packed_, nullptr) << why_not;
