@@ -13,7 +13,7 @@
 namespace elrea {
 
 struct RoutingOptions {
-  double temperature = 0.25;
+  double temperature = 1;
   std::string standardise = "across_clusters";
   bool use_base = true;
   bool uniform = false;
@@ -22,7 +22,8 @@ struct RoutingOptions {
 };
 template <typename Visitor>
 void VisitOptions(RoutingOptions& o, Visitor& v) {
-  v.Field("temperature", o.temperature, "of the softmax over clusters; lower is sharper, and fewer experts run; the paper's weights are those of 1", Above(0));
+  v.Field("temperature", o.temperature, "of the softmax over clusters; lower is sharper, and fewer experts run: 0.25 is better where requests are like the "
+          "training rows, worse where they are not", Above(0));
   v.Field("standardise", o.standardise, "cosines are standardised across the clusters (the paper's), or each by its own training rows",
           OneOf({"across_clusters", "per_cluster"}));
   v.Field("use_base", o.use_base, "let the base adapter take part with weight 1 - max cosine");
