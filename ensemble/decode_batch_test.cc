@@ -8,19 +8,12 @@
 #include <cmath>
 
 #include "ensemble/generate.h"
+#include "ensemble/testing.h"
 #include "lora/testing.h"
 #include "model/testing.h"
 
 namespace elrea {
 namespace {
-
-// Token t is the letter 'a' + t % 26.
-class LetterTokenizer : public Tokenizer {
- public:
-  explicit LetterTokenizer(int64_t vocab) { vocab_size_ = vocab; }
-  std::vector<int32_t> Encode(std::string_view, SpecialTokens) const override { return {}; }
-  std::string TokenBytes(int32_t token, bool) const override { return std::string(1, static_cast<char>('a' + token % 26)); }
-};
 
 class DecodeBatchTest : public testing::TestWithParam<ModelConfig (*)()> {
  protected:

@@ -1,4 +1,4 @@
-// Texts under packed weights, where the decode engine reads adapters through views that outlive a call.
+// Texts under packed weights, where the decode engine reads adapters through views by their addresses.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -6,6 +6,7 @@
 
 #include "core/temp_dir.h"
 #include "ensemble/generate.h"
+#include "ensemble/testing.h"
 #include "lora/testing.h"
 #include "model/packed_matrix.h"
 #include "model/packed_weights.h"
@@ -14,13 +15,6 @@
 
 namespace elrea {
 namespace {
-
-class NumberTokenizer : public Tokenizer {
- public:
-  explicit NumberTokenizer(int64_t vocab) { vocab_size_ = vocab; }
-  std::vector<int32_t> Encode(std::string_view, SpecialTokens) const override { return {}; }
-  std::string TokenBytes(int32_t token, bool) const override { return std::to_string(token) + " "; }
-};
 
 // Adapters made for single requests die when these end, and the next may lie where the last one lay.
 TEST(PackedGenerator, AnAdapterInThePlaceOfADeadOneIsReadAnew) {
@@ -33,7 +27,7 @@ TEST(PackedGenerator, AnAdapterInThePlaceOfADeadOneIsReadAnew) {
   const Decoder decoder(LoadModelWeights(folder / "model.gguf", torch::kFloat));
   const AdapterConfig config{.rank = 4, .alpha = 64};
   const AdapterLayout layout(decoder.config(), config);
-  const NumberTokenizer tokenizer(decoder.config().vocab);
+  const LetterTokenizer tokenizer(decoder.config().vocab);
   const auto generator = [&] { return Generator(decoder, tokenizer, {}, {}, packed.get()); };
 
   std::optional<LoraWeights> place;

@@ -12,7 +12,6 @@
 #include "lora/lora_mix.h"
 #include "lora/testing.h"
 #include "model/kv_cache.h"
-#include "model/tensor_table.h"
 #include "model/testing.h"
 #include "model/testing_packed.h"
 
