@@ -6,7 +6,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <vector>
 
+#include "model/likely_columns.h"
 #include "model/linear.h"
 #include "model/simd.h"
 #ifdef ELREA_CUDA
@@ -42,19 +45,31 @@ float LogSumExp(const T* row, int64_t vocab) {
   return top + std::log(simd::Sum(total));
 }
 
-// nll of each row; with `with_grad` the logits become weight * (softmax - onehot).
+// One row of logits becomes weight * (softmax - onehot); top[i], unless null, the larger of itself and i's probability.
+template <typename T>
+void GradientRow(T* row, int64_t vocab, float lse, int64_t target, float weight, float* top) {
+  for (int64_t i = 0; i < vocab; i += kLanes) {
+    const Vec p = simd::Exp(Load(row + i) - lse);
+    Store(row + i, p * weight);
+    if (top) Store(top + i, p > Load(top + i) ? p : Load(top + i));
+  }
+  row[target] = static_cast<T>(static_cast<float>(row[target]) - weight);
+}
+
+// nll of each row; with `with_grad` the logits become weight * (softmax - onehot), and `likely`, unless null, learns the
+// probabilities.
 template <typename T>
 void FusedRows(T* logits, int64_t vocab, const int64_t* targets, const float* weights, float* nll, int64_t rows,
-               bool with_grad) {
+               bool with_grad, LikelyColumns* likely) {
   at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> top(likely ? vocab : 0);
     for (int64_t r = begin; r < end; ++r) {
       T* row = logits + r * vocab;
       float lse = LogSumExp(row, vocab);
       nll[r] = lse - static_cast<float>(row[targets[r]]);
-      if (!with_grad) continue;
-      for (int64_t i = 0; i < vocab; i += kLanes) Store(row + i, simd::Exp(Load(row + i) - lse) * weights[r]);
-      row[targets[r]] = static_cast<T>(static_cast<float>(row[targets[r]]) - weights[r]);
+      if (with_grad) GradientRow(row, vocab, lse, targets[r], weights[r], likely ? top.data() : nullptr);
     }
+    if (likely) likely->Merge(top);
   });
 }
 
@@ -88,16 +103,19 @@ Tensor CudaRows(Tensor& logits, const Tensor& targets, const Tensor& weights, bo
 }
 #endif
 
-Tensor ChunkLoss(Tensor& logits, const Tensor& targets, const Tensor& weights, bool with_grad) {
-  int64_t vocab = logits.size(1);
+bool HasFusedRows(const Tensor& logits) { return logits.is_cpu() && logits.size(1) % kLanes == 0; }
+
+// nll of the chunk; with `with_grad` the logits become their gradient, and `likely`, if any, learns the probabilities.
+Tensor ChunkLoss(Tensor& logits, const LossTargets& t, bool with_grad, LikelyColumns* likely) {
 #ifdef ELREA_CUDA
-  if (logits.is_cuda()) return CudaRows(logits, targets, weights, with_grad);
+  if (logits.is_cuda()) return CudaRows(logits, t.targets, t.weights, with_grad);
 #endif
-  if (!logits.is_cpu() || vocab % kLanes != 0) return EagerRows(logits, targets, weights, with_grad);
+  if (!HasFusedRows(logits)) return EagerRows(logits, t.targets, t.weights, with_grad);
+  if (likely) likely->Begin();
   Tensor nll = torch::empty({logits.size(0)}, torch::kFloat);
   auto run = [&]<typename T>(T* data) {
-    FusedRows(data, vocab, targets.data_ptr<int64_t>(), weights.data_ptr<float>(), nll.data_ptr<float>(),
-              logits.size(0), with_grad);
+    FusedRows(data, logits.size(1), t.targets.data_ptr<int64_t>(), t.weights.data_ptr<float>(), nll.data_ptr<float>(),
+              logits.size(0), with_grad, likely);
   };
   if (logits.scalar_type() == torch::kFloat) {
     run(logits.data_ptr<float>());
@@ -111,22 +129,30 @@ Tensor ChunkLoss(Tensor& logits, const Tensor& targets, const Tensor& weights, b
 
 Tensor TokenLoss(const Tensor& normed, const Tensor& head, double softcap, const Tensor& targets,
                  const Tensor& weights, Tensor* grad_normed) {
-  int64_t n = normed.size(0);
-  int64_t elements = normed.is_cuda() ? kCudaChunkElements : kChunkElements;
-  int64_t chunk = std::clamp<int64_t>(elements / head.size(0), 1, std::max<int64_t>(n, 1));
+  const int64_t n = normed.size(0), vocab = head.size(0);
+  const int64_t elements = normed.is_cuda() ? kCudaChunkElements : kChunkElements;
+  const int64_t chunk = std::clamp<int64_t>(elements / vocab, 1, std::max<int64_t>(n, 1));
   Tensor nll = torch::empty({n}, normed.options().dtype(torch::kFloat));
+  Tensor buffer = torch::empty({std::min(chunk, n), vocab}, normed.options());  // for the logits of each chunk
+  std::optional<LikelyColumns> likely;
+  if (grad_normed && HasFusedRows(buffer) && buffer.scalar_type() == torch::kBFloat16) likely.emplace(head);
   if (grad_normed && !grad_normed->defined()) *grad_normed = torch::empty_like(normed);
   for (int64_t begin = 0; begin < n; begin += chunk) {
-    int64_t rows = std::min(chunk, n - begin);
-    Tensor logits = at::mm(normed.narrow(0, begin, rows), head.t());  // [rows, vocab] T
-    Tensor bent;                                                      // tanh(logits / softcap), for its slope
+    const int64_t rows = std::min(chunk, n - begin);
+    const LossTargets part = {{}, targets.narrow(0, begin, rows), weights.narrow(0, begin, rows)};
+    Tensor logits = buffer.narrow(0, 0, rows);
+    at::mm_out(logits, normed.narrow(0, begin, rows), head.t());
+    Tensor bent;  // tanh(logits / softcap), for its slope
     if (softcap > 0) logits = (bent = (logits / softcap).tanh_()) * softcap;
-    nll.narrow(0, begin, rows).copy_(
-        ChunkLoss(logits, targets.narrow(0, begin, rows), weights.narrow(0, begin, rows), grad_normed != nullptr));
+    nll.narrow(0, begin, rows).copy_(ChunkLoss(logits, part, grad_normed != nullptr, likely ? &*likely : nullptr));
     if (!grad_normed) continue;
     if (softcap > 0) logits.mul_(1 - bent.square());
     Tensor out = grad_normed->narrow(0, begin, rows);
-    at::mm_out(out, logits, head);
+    if (likely) {
+      likely->Multiply(logits, part.targets, out);
+    } else {
+      at::mm_out(out, logits, head);
+    }
   }
   return nll;
 }
