@@ -100,6 +100,7 @@ PeerRates RunLess(const Case& c, const std::string& python, const Decoder& decod
 Json MeasureFeatures(const Case& c, const Decoder& decoder, const std::vector<FeatureCheckpoint>& checkpoints,
                      const std::vector<TokenRow>& rows, const Instructions& instructions) {
   FeatureExtractor extractor(decoder, checkpoints, Options(c, "last"));
+  extractor.ShareBeginning(CommonBeginning(instructions));
   extractor.Extract(instructions);  // warms up
   const std::optional<std::string> python = PeerPython();
   const std::vector<int64_t> several = {c.projection_dim, 1024, 2048, 4096};
@@ -139,6 +140,7 @@ Json MeasureRouting(const Case& c, const Decoder& decoder, const std::vector<Fea
   const AdapterLayout layout(decoder.config(), checkpoints.back().adapter.config);
   const LoraWeights base(layout, checkpoints.back().adapter, decoder.dtype(), decoder.device());
   FeatureExtractor extractor(decoder, checkpoints, Options(c, "all"));
+  extractor.ShareBeginning(CommonBeginning(instructions));
   std::vector<double> routing, prefill, ratios;
   for (int64_t i = 0; i <= c.requests; ++i) {
     const std::span<const int32_t> prompt = instructions[i % instructions.size()];
@@ -160,7 +162,9 @@ bool Agrees(const Case& c, const Decoder& decoder, const std::vector<FeatureChec
             const Instructions& instructions) {
   const Backbone twin = LoadBackbone({c.model, "f32"}, "auto");
   const Instructions some(instructions.begin(), instructions.begin() + std::min<int64_t>(8, c.rows));
-  const std::vector<float> ours = FeatureExtractor(decoder, checkpoints, Options(c, "all")).Extract(some);
+  FeatureExtractor extractor(decoder, checkpoints, Options(c, "all"));
+  extractor.ShareBeginning(CommonBeginning(instructions));
+  const std::vector<float> ours = extractor.Extract(some);
   const std::vector<float> f32 = FeatureExtractor(*twin.decoder, checkpoints, Options(c, "all")).Extract(some);
   const double worst = SmallestCosine(ours, f32, some.size());
   fmt::print(stderr, "smallest cosine to the features in f32: {:.5f}\n", worst);
@@ -174,7 +178,8 @@ int Run(const Case& c) {
   const Instructions instructions = InstructionsOf(rows);
   int64_t tokens = 0;
   for (const TokenRow& row : rows) tokens += row.num_prompt;
-  fmt::print(stderr, "{} instructions of {} tokens on average\n", c.rows, tokens / c.rows);
+  fmt::print(stderr, "{} instructions of {} tokens on average, of which the first {} are the same\n", c.rows, tokens / c.rows,
+             CommonBeginning(instructions).size());
   const std::vector<FeatureCheckpoint> checkpoints = MakeCheckpoints(decoder, rows);
   Json measurements = MeasureFeatures(c, decoder, checkpoints, rows, instructions);
   for (const Json& m : MeasureRouting(c, decoder, checkpoints, instructions)) measurements.push_back(m);

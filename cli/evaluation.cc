@@ -54,7 +54,7 @@ EvalReport EvaluateMethods(const RunPaths& paths, const PipelineConfig& config, 
                            std::vector<EvalRow> rows, const EvaluationRequest& request) {
   EvalOptions options = config.eval;
   if (!request.methods.empty()) options.methods = request.methods;
-  const auto ensemble = LoadEnsemble(paths, config, *backbone.decoder, LargestNeed(options.methods));
+  const auto ensemble = LoadEnsemble(paths, config, backbone, LargestNeed(options.methods));
   const std::unique_ptr<PackedWeights> packed = LoadDecodeWeights(config.model, *backbone.decoder);
   EvalJob job = MakeJob(config, backbone, *ensemble, packed.get(), request);
   job.rows = std::move(rows);

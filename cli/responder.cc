@@ -15,7 +15,7 @@ Responder OpenRunResponder(const TargetFlags& flags, std::vector<std::string> ov
   for (const std::string& more : flags.model.AsOverrides()) overrides.push_back(more);
   Run run = OpenRunForReading({flags.run, {}, overrides});
   Responder responder{std::move(run.config), std::move(run.backbone), nullptr, &method};
-  responder.ensemble = LoadEnsemble(run.paths, responder.config, *responder.backbone.decoder, method.needs);
+  responder.ensemble = LoadEnsemble(run.paths, responder.config, responder.backbone, method.needs);
   return responder;
 }
 
@@ -54,7 +54,8 @@ std::vector<FeatureCheckpoint> LoadFeatureCheckpoints(const RunPaths& paths, con
 }
 
 std::unique_ptr<Ensemble> LoadEnsemble(const RunPaths& paths, const PipelineConfig& config,
-                                       const Decoder& decoder, MethodNeeds needs) {
+                                       const Backbone& backbone, MethodNeeds needs) {
+  const Decoder& decoder = *backbone.decoder;
   if (needs == MethodNeeds::kBackbone) return std::make_unique<Ensemble>(decoder, ExpertBank());
   RequireStage(paths, "base");
   if (needs == MethodNeeds::kBase)
@@ -66,6 +67,7 @@ std::unique_ptr<Ensemble> LoadEnsemble(const RunPaths& paths, const PipelineConf
     experts.push_back(paths.expert(static_cast<int64_t>(c)));
   router.extractor = std::make_unique<FeatureExtractor>(
       decoder, LoadFeatureCheckpoints(paths, config, decoder.config()), config.features);
+  router.extractor->ShareBeginning(backbone.chat->Beginning());
   return std::make_unique<Ensemble>(decoder, ExpertBank(decoder, paths.base(), experts), std::move(router));
 }
 

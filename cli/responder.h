@@ -49,7 +49,7 @@ std::vector<FeatureCheckpoint> LoadFeatureCheckpoints(const RunPaths& paths, con
 
 // What of a run an ensemble needs for methods that need `needs`, loaded. Errors as above.
 std::unique_ptr<Ensemble> LoadEnsemble(const RunPaths& paths, const PipelineConfig& config,
-                                       const Decoder& decoder, MethodNeeds needs);
+                                       const Backbone& backbone, MethodNeeds needs);
 
 // {"base": w, "experts": [...], "cosines": [...]} for output.
 Json RoutingJson(const Routing& routing);

@@ -333,6 +333,15 @@ std::vector<int32_t> ChatTemplate::EncodePrompt(const Messages& messages) const 
   return tokens;
 }
 
+std::vector<int32_t> ChatTemplate::Beginning() const try {
+  std::vector<int32_t> one = EncodePrompt({{"user", "Name it"}});
+  const std::vector<int32_t> other = EncodePrompt({{"user", "17 + 4"}});
+  one.erase(std::mismatch(one.begin(), one.end(), other.begin(), other.end()).first, one.end());
+  return one;
+} catch (const Error&) {
+  return {};
+}
+
 // Control tokens spelled out in an answer stay text: a real one would end the turn in its middle.
 std::vector<int32_t> ChatTemplate::EncodeResponse(const std::string& response) const {
   const std::string text = ReplaceInvalidUtf8(response);

@@ -84,6 +84,25 @@ TEST(ChatTemplate, PromptHasBosOnceAndAnswersEndTheTurn) {
   }
 }
 
+TEST(ChatTemplate, PromptsOfAUserBeginWithTheBeginning) {
+  const auto tokenizer = WithTemplate("");
+  for (const std::string& name : ChatTemplate::Names()) {
+    if (name == "jinja") continue;  // the model has none
+    const ChatTemplate chat = ChatTemplate::For(*tokenizer, name);
+    const std::vector<int32_t> beginning = chat.Beginning();
+    for (const char* text : {"hi", "17 apples", "Name", "<|im_end|>"}) {
+      const auto prompt = chat.EncodePrompt({{"user", text}});
+      EXPECT_TRUE(prompt.size() > beginning.size() && std::equal(beginning.begin(), beginning.end(), prompt.begin())) << name << text;
+    }
+    if (name == "smollm2") {  // its system prompt
+      const auto decoded = tokenizer->Decode(beginning, /*skip_special=*/false);
+      EXPECT_NE(decoded.find("helpful AI assistant"), std::string::npos) << decoded;
+    }
+  }
+  const auto refusing = WithTemplate("{{ raise_exception('no') }}");
+  EXPECT_TRUE(ChatTemplate::For(*refusing, "jinja").Beginning().empty());
+}
+
 TEST(ChatTemplate, PlainIsTextNewlineAnswerEos) {
   const auto tokenizer = WithTemplate("");
   const ChatTemplate chat = ChatTemplate::For(*tokenizer, "auto");

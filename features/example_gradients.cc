@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "model/joined_rows.h"
 #include "model/parallel_tasks.h"
 
 namespace elrea {
@@ -41,9 +42,16 @@ void ExampleGradients::AddBackward(int64_t layer, LinearGroup id, const PackedBa
   const AdapterRuns runs = Runs(batch);
   Tensor grad_h = LowRankGradient(runs, layer, id, grad_y);
   if (grad_x.defined()) AddLowRankInputGradient(runs, layer, id, grad_h, grad_x);
-  Tensor& h = hidden_[layer][static_cast<int>(id)];
-  Emit(slots, batch, {x, grad_y, h, grad_h});
-  h.reset();
+  Emit(slots, batch, {x, grad_y, TakeHidden(layer, id, batch), grad_h});
+}
+
+Tensor ExampleGradients::TakeHidden(int64_t layer, LinearGroup group, const PackedBatch& batch) {
+  const auto g = static_cast<size_t>(group);
+  Tensor hidden = std::move(hidden_[layer][g]);
+  if (beginnings_.empty()) return hidden;
+  std::vector<const Tensor*> before;
+  for (const ExampleGradients* b : beginnings_) before.push_back(b ? &b->hidden_[layer][g] : nullptr);
+  return JoinRows(before, hidden, batch);
 }
 
 void ExampleGradients::Emit(const AdapterLayout::Group& slots, const PackedBatch& batch, const SegmentRows& all) {

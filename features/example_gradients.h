@@ -32,6 +32,9 @@ class ExampleGradients : public TrainableDelta {
   // For passes on another device than the CPU.
   ExampleGradients(std::vector<const LoraWeights*> lora_of_segment, BatchSink sink);
 
+  // Between the passes: what was passed before in front of each segment (null: nothing), as ForwardTape::beginnings.
+  void SetBeginnings(std::vector<const ExampleGradients*> beginnings) { beginnings_ = std::move(beginnings); }
+
   void AddForward(int64_t layer, LinearGroup group, const PackedBatch& batch, const torch::Tensor& x,
                   torch::Tensor& y) override;
   void AddBackward(int64_t layer, LinearGroup group, const PackedBatch& batch, const torch::Tensor& x,
@@ -40,6 +43,8 @@ class ExampleGradients : public TrainableDelta {
  private:
   AdapterRuns Runs(const PackedBatch& batch) const;
   const AdapterLayout& layout() const { return lora_of_segment_[0]->layout(); }
+  // Hidden rows of a layer, the forward pass's or put together with those of the beginnings; gone afterwards.
+  torch::Tensor TakeHidden(int64_t layer, LinearGroup group, const PackedBatch& batch);
   void Emit(const AdapterLayout::Group& slots, const PackedBatch& batch, const SegmentRows& rows);
 
   std::vector<const LoraWeights*> lora_of_segment_;
@@ -47,6 +52,7 @@ class ExampleGradients : public TrainableDelta {
   BatchSink batch_sink_;
   std::optional<BatchedGradients> batched_;  // made by the first group of a pass that is not on the CPU
   std::vector<std::array<torch::Tensor, kNumLinearGroups>> hidden_;
+  std::vector<const ExampleGradients*> beginnings_;
 };
 
 }  // namespace elrea

@@ -190,33 +190,90 @@ TEST_P(FeaturesTest, FingerprintTellsCheckpointsAndOptionsApart) {
   EXPECT_NE(base, fingerprint(1, {.projection_dim = 64, .normalise = false}));
 }
 
+// Empty caches for as many rows.
+std::vector<std::unique_ptr<KvCache>> MakeCaches(const Decoder& decoder, size_t rows) {
+  std::vector<std::unique_ptr<KvCache>> caches;
+  for (size_t i = 0; i < rows; ++i) caches.push_back(std::make_unique<KvCache>(decoder.config(), torch::kFloat, torch::kCPU, 1));
+  return caches;
+}
+
+std::vector<KvCache*> Pointers(const std::vector<std::unique_ptr<KvCache>>& caches) {
+  std::vector<KvCache*> pointers;
+  for (const auto& cache : caches) pointers.push_back(cache.get());
+  return pointers;
+}
+
+// `cache` is what reading `row` under `adapter` leaves.
+void ExpectRead(const Decoder& decoder, const Adapter& adapter, std::span<const int32_t> row, const KvCache& cache) {
+  const AdapterLayout layout(decoder.config(), adapter.config);
+  const LoraWeights weights(layout, adapter, torch::kFloat, torch::kCPU);
+  KvCache expected(decoder.config(), torch::kFloat, torch::kCPU, 1);
+  PackedBatch batch = PackRows({row});
+  batch.caches = {&expected};
+  LoraMix mix(std::vector<const LoraWeights*>{&weights});
+  decoder.Forward(batch, &mix);
+  ASSERT_EQ(cache.length(), expected.length());
+  for (int64_t layer = 0; layer < decoder.config().layers; ++layer) {
+    const auto stored = [&](const KvCache& c) {
+      return torch::cat({c.keys(layer), c.values(layer)}, 1).narrow(0, 0, expected.length());
+    };
+    EXPECT_LT((stored(cache) - stored(expected)).abs().max().item<float>(), 1e-4f);
+  }
+}
+
 TEST_P(FeaturesTest, PromptsAreReadUnderTheBaseAdapterOnTheWay) {
   const FeatureCheckpoint base = Checkpoint(2, 4);
   FeatureExtractor extractor(decoder_, {Checkpoint(1, 3), base}, {.projection_dim = 64, .max_tokens_per_pass = 100});
-  std::vector<std::unique_ptr<KvCache>> caches;
-  std::vector<KvCache*> read;
-  for (size_t i = 0; i < rows_.size(); ++i) {
-    caches.push_back(std::make_unique<KvCache>(decoder_.config(), torch::kFloat, torch::kCPU, 1));
-    read.push_back(caches.back().get());
-  }
-  const std::vector<float> with = extractor.Extract(Spans(), read), without = extractor.Extract(Spans());
-  EXPECT_EQ(with, without);
-  const AdapterLayout layout(decoder_.config(), base.adapter.config);
-  const LoraWeights weights(layout, base.adapter, torch::kFloat, torch::kCPU);
-  for (size_t i = 0; i < rows_.size(); ++i) {
-    KvCache expected(decoder_.config(), torch::kFloat, torch::kCPU, 1);
-    PackedBatch batch = PackRows({rows_[i]});
-    batch.caches = {&expected};
-    LoraMix mix(std::vector<const LoraWeights*>{&weights});
-    decoder_.Forward(batch, &mix);
-    ASSERT_EQ(caches[i]->length(), expected.length());
-    for (int64_t layer = 0; layer < decoder_.config().layers; ++layer) {
-      const auto stored = [&](const KvCache& c) {
-        return torch::cat({c.keys(layer), c.values(layer)}, 1).narrow(0, 0, expected.length());
-      };
-      EXPECT_LT((stored(*caches[i]) - stored(expected)).abs().max().item<float>(), 1e-4f) << i;
+  const auto caches = MakeCaches(decoder_, rows_.size());
+  EXPECT_EQ(extractor.Extract(Spans(), Pointers(caches)), extractor.Extract(Spans()));
+  for (size_t i = 0; i < rows_.size(); ++i) ExpectRead(decoder_, base.adapter, rows_[i], *caches[i]);
+}
+
+// Features of 64 numbers, of gradients alike to 1e-6: coordinates with small moments make more of that.
+void ExpectAlike(const std::vector<float>& ours, const std::vector<float>& expected) {
+  const Tensor a = torch::tensor(ours).view({-1, 64}), b = torch::tensor(expected).view({-1, 64});
+  EXPECT_GT((a * b).sum(1).min().item<float>(), 0.9999f);
+}
+
+TEST_P(FeaturesTest, ASharedBeginningChangesNothing) {
+  const FeatureCheckpoint first = Checkpoint(1, 3), base = Checkpoint(2, 4);
+  const std::vector<int32_t> common = RandomTokens(12, weights_.config.vocab, 99);
+  for (size_t i = 0; i + 1 < rows_.size(); ++i) rows_[i].insert(rows_[i].begin(), common.begin(), common.end());  // but the last
+  rows_.push_back(common);                                                                     // nothing behind it
+  rows_.push_back({common.begin(), common.end() - 1});
+  rows_[1].resize(common.size() + 1);  // one token behind it
+  for (int64_t max_tokens : {60, 1000}) {
+    const FeatureOptions options{.projection_dim = 64, .max_tokens_per_pass = max_tokens};
+    FeatureExtractor shared(decoder_, {first, base}, options), plain(decoder_, {first, base}, options);
+    shared.ShareBeginning(common);
+    const auto gradients = shared.RawGradients(Spans());
+    for (size_t r = 0; r < rows_.size(); ++r) {
+      const Tensor ours = torch::tensor(gradients[r]), twin = TwinGradient(base.adapter, rows_[r]);
+      EXPECT_GT(Cosine(ours, twin), 0.999999) << "row " << r;
+      EXPECT_NEAR(ours.norm().item<double>() / twin.norm().item<double>(), 1, 1e-4) << "row " << r;
     }
+    const auto caches = MakeCaches(decoder_, rows_.size());
+    ExpectAlike(shared.Extract(Spans(), Pointers(caches)), plain.Extract(Spans()));
+    for (size_t i = 0; i < rows_.size(); ++i) ExpectRead(decoder_, base.adapter, rows_[i], *caches[i]);
   }
+}
+
+TEST_P(FeaturesTest, ASharedBeginningEndsAtTheLowestOfTheTopBlocks) {
+  const FeatureOptions options{.projection_dim = 64, .top_blocks = 1};
+  FeatureExtractor shared(decoder_, {Checkpoint(1, 5)}, options), plain(decoder_, {Checkpoint(1, 5)}, options);
+  const std::vector<int32_t> common = RandomTokens(12, weights_.config.vocab, 99);
+  for (auto& row : rows_) row.insert(row.begin(), common.begin(), common.end());
+  shared.ShareBeginning(CommonBeginning(Spans()));
+  ExpectAlike(shared.Extract(Spans()), plain.Extract(Spans()));
+}
+
+TEST(CommonBeginningTest, IsTheLongestOfAllRows) {
+  const std::vector<int32_t> a = {1, 2, 3, 4}, b = {1, 2, 3}, c = {1, 2, 9, 4, 5}, d = {7};
+  EXPECT_EQ(CommonBeginning({}).size(), 0u);
+  EXPECT_EQ(CommonBeginning({a}).size(), 4u);
+  EXPECT_EQ(CommonBeginning({a, b}).size(), 3u);
+  EXPECT_EQ(CommonBeginning({a, b, c}).size(), 2u);
+  EXPECT_EQ(CommonBeginning({a, d, c}).size(), 0u);
 }
 
 TEST_P(FeaturesTest, ARowWithoutTwoTokensIsRefused) {

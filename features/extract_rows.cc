@@ -40,6 +40,7 @@ void ExtractToStores(FeatureExtractor& extractor, const std::vector<std::span<co
   }
   Progress progress("features", num_rows, "rows");
   progress.StartAt(NumDone(stores));
+  if (NumDone(stores) < num_rows) extractor.ShareBeginning(CommonBeginning(instructions));
   for (int64_t begin = NumDone(stores); begin < num_rows; begin = NumDone(stores)) {
     const int64_t end = std::min(begin + kRowsPerChunk, num_rows);
     const std::vector<std::vector<float>> features =

@@ -17,6 +17,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
+#include "features/instruction_pass.h"
 #include "features/projection_adam.h"
 #include "features/projection_sums.h"
 
@@ -26,20 +27,6 @@ using torch::Tensor;
 using TokenSpans = std::vector<std::span<const int32_t>>;
 
 namespace {
-
-// Position t of a row predicts token t + 1; each row's weights sum to one.
-LossTargets InstructionTargets(const PackedBatch& batch) {
-  std::vector<int64_t> positions;
-  std::vector<float> weights;
-  for (int64_t s = 0; s < batch.num_segments(); ++s) {
-    for (int64_t t = 0; t + 1 < batch.length(s); ++t) {
-      positions.push_back(batch.begin(s) + t);
-      weights.push_back(1.0f / static_cast<float>(batch.length(s) - 1));
-    }
-  }
-  Tensor position = torch::tensor(positions, torch::kLong);
-  return {position, batch.ids.index_select(0, position + 1), torch::tensor(weights, torch::kFloat)};
-}
 
 AdamForm FormOf(const FeatureCheckpoint& c, const FeatureOptions& options) {
   return {c.steps, c.beta1, c.beta2, c.epsilon, options.momentum == "included"};
@@ -173,22 +160,27 @@ FeatureExtractor::FeatureExtractor(const Decoder& decoder, std::vector<FeatureCh
   }
 }
 
+void FeatureExtractor::ShareBeginning(std::span<const int32_t> tokens) {
+  // What is kept of a shared token is a pass's memory of one token, for each checkpoint.
+  const auto most = static_cast<size_t>(options_.max_tokens_per_pass / 4);
+  tokens = tokens.first(std::min(tokens.size(), most));
+  const bool worth = decoder_.device().is_cpu() && std::ssize(tokens) > kMinSharedTokens;
+  for (Stage& stage : stages_) {
+    stage.beginning = worth ? std::make_unique<SharedBeginning>(decoder_, *stage.weights, tokens, first_layer_) : nullptr;
+  }
+}
+
 template <typename Sink>
 void FeatureExtractor::Backpropagate(const std::vector<Segment>& segments, const Sink& sink) {
-  TokenSpans rows;
+  std::vector<InstructionRow> rows;
   std::vector<const LoraWeights*> adapters;
   for (const Segment& segment : segments) {
-    rows.push_back(segment.tokens);
+    const SharedBeginning* beginning = segment.stage->beginning.get();
+    rows.push_back({segment.tokens, beginning && beginning->Begins(segment.tokens) ? beginning : nullptr, segment.cache});
     adapters.push_back(segment.stage->weights.get());
   }
-  PackedBatch batch = PackRows(rows);
-  for (const Segment& segment : segments) batch.caches.push_back(segment.cache);
   ExampleGradients gradients(std::move(adapters), sink);
-  ForwardTape tape;
-  tape.first_layer = first_layer_;
-  Tensor residual = decoder_.Forward(batch, &gradients, &tape), grad_residual;
-  decoder_.LossAndGradient(residual, InstructionTargets(batch), grad_residual);
-  decoder_.Backward(batch, tape, grad_residual, gradients);
+  PassInstructions(decoder_, rows, first_layer_, gradients);
 }
 
 void FeatureExtractor::AddPass(const std::vector<Segment>& segments, const std::vector<float*>& sums) {

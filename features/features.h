@@ -12,6 +12,7 @@
 #include "core/options.h"
 #include "features/example_gradients.h"
 #include "features/projection.h"
+#include "features/shared_beginning.h"
 #include "lora/lora_weights.h"
 #include "model/decoder.h"
 #include "model/kv_cache.h"
@@ -76,6 +77,11 @@ class FeatureExtractor {
   std::vector<float> Extract(const std::vector<std::span<const int32_t>>& instructions,
                              std::span<KvCache* const> caches = {});
 
+  // Tells that many instructions to come begin with `tokens`: those that do are passed from there on, with what comes
+  // before made once, here. Changes no feature but by rounding. On the CPU; elsewhere, or when it would save little, nothing
+  // happens.
+  void ShareBeginning(std::span<const int32_t> tokens);
+
   // The raw per-example gradient at the last checkpoint [rows][num_params]: oracle and diagnostics.
   std::vector<std::vector<float>> RawGradients(const std::vector<std::span<const int32_t>>& instructions);
 
@@ -84,6 +90,7 @@ class FeatureExtractor {
     FeatureCheckpoint checkpoint;
     std::unique_ptr<LoraWeights> weights;
     torch::Tensor device_m, device_v;  // the checkpoint's moments where ProjectionSums serves; else undefined
+    std::unique_ptr<SharedBeginning> beginning = nullptr;
   };
   const Decoder& decoder_;
   FeatureOptions options_;

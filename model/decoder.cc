@@ -13,6 +13,7 @@
 
 #include "core/error.h"
 #include "model/attention.h"
+#include "model/joined_rows.h"
 #include "model/kernels.h"
 #include "model/kv_cache.h"
 
@@ -209,9 +210,23 @@ void Decoder::MlpBlock(int64_t layer, const PackedBatch& batch, LinearDelta* del
   if (keep) t.gate_up = gate_up;
 }
 
+namespace {
+
+void JoinBeginnings(ForwardTape& tape, int64_t layer, const PackedBatch& whole) {
+  for (const auto rows : kLayerTapeRows) {
+    std::vector<const Tensor*> beginnings;
+    for (const ForwardTape* before : tape.beginnings) beginnings.push_back(before ? &(before->layers[layer].*rows) : nullptr);
+    tape.layers[layer].*rows = JoinRows(beginnings, tape.layers[layer].*rows, whole);
+  }
+}
+
+}  // namespace
+
 void Decoder::Backward(const PackedBatch& batch, ForwardTape& tape, Tensor grad_residual, TrainableDelta& delta) const {
   at::NoGradGuard no_grad;
+  if (!tape.beginnings.empty()) tape.positions = Positions(batch);
   for (int64_t layer = config().layers - 1; layer >= tape.first_layer; --layer) {
+    if (!tape.beginnings.empty()) JoinBeginnings(tape, layer, batch);
     MlpBackward(layer, batch, tape.layers[layer], delta, grad_residual);
     AttentionBlockBackward(layer, batch, tape, delta, grad_residual);
     tape.layers[layer] = {};

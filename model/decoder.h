@@ -28,6 +28,10 @@ struct LayerTape {
   torch::Tensor gate_up;                       // [tokens, 2 ffn] T
   torch::Tensor ffn_post_in, ffn_post_rstd;
 };
+constexpr torch::Tensor LayerTape::* kLayerTapeRows[] = {
+    &LayerTape::attn_in, &LayerTape::attn_rstd, &LayerTape::qkv,          &LayerTape::q_in,           &LayerTape::q_rstd,
+    &LayerTape::k_in,    &LayerTape::k_rstd,    &LayerTape::attn_out,     &LayerTape::attn_post_in,   &LayerTape::attn_post_rstd,
+    &LayerTape::ffn_in,  &LayerTape::ffn_rstd,  &LayerTape::gate_up,      &LayerTape::ffn_post_in,    &LayerTape::ffn_post_rstd};
 
 // Where the tokens of a pass stand in their sequences.
 struct TokenPositions {
@@ -39,6 +43,9 @@ struct ForwardTape {
   int64_t first_layer = 0;  // set before Forward; blocks below keep nothing and get no backward pass
   std::vector<LayerTape> layers;
   TokenPositions positions;
+  // [segments], or empty: what was kept of the tokens in front of each segment (null: there are none), which another pass
+  // has seen. Set between Forward and Backward, on the CPU only; see model/joined_rows.h.
+  std::vector<const ForwardTape*> beginnings = {};
 };
 
 // Const-shareable after construction.
@@ -59,13 +66,14 @@ class Decoder {
     return fused_[layer].bias[static_cast<int>(group)];
   }
 
-  // The residual stream after the last block [tokens, dim] f32. `delta` may be null (backbone alone). With `tape`
-  // (caches must be empty then) keeps what Backward needs. Advances the caches of the batch.
+  // The residual stream after the last block [tokens, dim] f32. `delta` may be null (backbone alone). With `tape` keeps
+  // what Backward needs of the batch's tokens; of those that caches hold already, another pass has it. Advances the caches.
   // Throws kInvalidInput when a segment would pass the model's context length.
   torch::Tensor Forward(const PackedBatch& batch, LinearDelta* delta, ForwardTape* tape = nullptr) const;
 
   // grad_residual [tokens, dim] f32: gradient with respect to Forward's result; consumed. Calls delta.AddBackward for
-  // every layer from the last to the tape's first; frees the tape as it goes.
+  // every layer from the last to the tape's first; frees the tape as it goes. The batch is Forward's, or with
+  // tape.beginnings one of whole segments without caches.
   void Backward(const PackedBatch& batch, ForwardTape& tape, torch::Tensor grad_residual, TrainableDelta& delta) const;
 
   // logits [n, vocab] f32 of chosen rows of Forward's result. residual [n, dim] f32.
