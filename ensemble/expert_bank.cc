@@ -38,8 +38,7 @@ std::vector<MixtureMember> ExpertBank::Members(const Routing& routing) const {
     if (routing.weights[c] > 0) members.push_back({expert(static_cast<int64_t>(c)), routing.weights[c]});
   }
   if (members.empty()) {
-    throw Error(ErrorKind::kInvalidInput,
-                "no adapter reaches routing.min_weight; lower it (its default is 0.01)");
+    throw Error(ErrorKind::kInvalidInput, "no adapter has a weight above zero");
   }
   return members;
 }

@@ -53,11 +53,13 @@ void KeepTop(std::vector<double>& weights, int64_t k) {
   for (double& w : weights) w /= kept;
 }
 
-// Members too light to matter do not run; the others keep their weights.
+// Members too light to matter do not run; the others keep their weights. The heaviest always runs.
 void DropLight(Routing& routing, double min_share) {
-  double total = routing.base_weight + std::accumulate(routing.weights.begin(), routing.weights.end(), 0.0);
+  const double total = routing.base_weight + std::accumulate(routing.weights.begin(), routing.weights.end(), 0.0);
+  const double heaviest = std::max(routing.base_weight, *std::max_element(routing.weights.begin(), routing.weights.end()));
+  const double least = std::min(min_share * total, heaviest);
   auto drop = [&](double& w) {
-    if (w < min_share * total) w = 0;
+    if (w < least) w = 0;
   };
   drop(routing.base_weight);
   for (double& w : routing.weights) drop(w);

@@ -29,7 +29,7 @@ void VisitOptions(RoutingOptions& o, Visitor& v) {
   v.Field("use_base", o.use_base, "let the base adapter take part with weight 1 - max cosine");
   v.Field("uniform", o.uniform, "every expert weighs the same (a baseline)");
   v.Field("top_k", o.top_k, "keep only the k heaviest experts, rescaled to the same sum; 0 = all", AtLeast(0));
-  v.Field("min_weight", o.min_weight, "members under this share of the total weight are left out of decoding", FromUpTo(0, 1));
+  v.Field("min_weight", o.min_weight, "members under this share of the total weight are left out of decoding, except for the heaviest", FromUpTo(0, 1));
 }
 
 // What routing knows of one cluster.

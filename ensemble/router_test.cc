@@ -61,6 +61,10 @@ TEST_F(RouterTest, TopKKeepsTheSumAndThresholdsDropMembers) {
   EXPECT_GT(dropped.weights[0], 0);
   EXPECT_EQ(dropped.weights[1], 0);
   EXPECT_EQ(dropped.weights[2], 0);
+  all_.min_weight = 0.999;  // which nobody reaches
+  const Routing alone = Route(feature_, clusters_, all_);
+  EXPECT_EQ(alone.base_weight, 0);
+  EXPECT_EQ(alone.weights, (std::vector<double>{dropped.weights[0], 0, 0}));
 }
 
 TEST_F(RouterTest, OneClusterOrEqualCosinesShowNoPreference) {
