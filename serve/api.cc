@@ -54,7 +54,7 @@ void CheckEnsembleCall(const EnsembleCall& call, const ModelChoice& model, size_
   }
   if (call.nearest > 0 && prompt_length < 2) {
     throw ApiError(400, "elrea.nearest: a prompt of one token has no gradient, and no row is nearest to it",
-                   "elrea.nearest");
+                   "elrea.nearest", "prompt_too_short");
   }
 }
 

@@ -41,6 +41,12 @@ Json ApiDocument(const std::vector<std::shared_ptr<const ServedRun>>& runs) {
   schemas["TokenIds"]["maxItems"] = context - 1;
   schemas["LogitBias"]["propertyNames"]["pattern"] = NumbersUpTo(vocab - 1);
   schemas["EmbeddingCall"]["properties"]["dimensions"]["maximum"] = dimensions;
+  const auto num_experts = [](const auto& run) { return run->ensemble->bank().num_experts(); };
+  const int64_t experts = num_experts(runs[0]);
+  if (std::all_of(runs.begin(), runs.end(), [&](const auto& run) { return num_experts(run) == experts; })) {
+    schemas["EnsembleCall"]["properties"]["weights"]["properties"]["experts"]["anyOf"] = {
+        {{"maxItems", 0}}, {{"minItems", experts}, {"maxItems", experts}}};
+  }
   return document;
 }
 

@@ -240,14 +240,13 @@ CompletionCall ParseCompletionCall(const Json& body, const SamplingOptions& defa
   }
   RefuseResponseFormat(fields);
   fields.Refuse("suffix", "the models here do not fill in the middle");
-  const auto best_of = fields.Integer("best_of", 1, limits.max_choices);
-  if (best_of && *best_of != call.n) {
-    throw ApiError(400, "best_of other than n is not supported: every choice is returned", "best_of",
-                   "unsupported_parameter");
+  if (const auto best_of = fields.Integer("best_of", 1, limits.max_choices); best_of && (*best_of != 1 || call.n != 1)) {
+    throw ApiError(400, "best_of is not supported: every choice is returned; give n", "best_of", "unsupported_parameter");
   }
   call.prompts = ParseTexts(fields, "prompt", limits.max_choices);
   if (static_cast<int64_t>(call.prompts.size()) * call.n > limits.max_choices) {
-    fields.Fail("n", fmt::format("at most {} choices together with the prompts", limits.max_choices));
+    throw ApiError(400, fmt::format("n times the number of prompts must be at most {}", limits.max_choices), "n",
+                   "too_many_choices");
   }
   fields.RefuseOthers();
   return call;

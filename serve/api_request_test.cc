@@ -1,5 +1,6 @@
 #include "serve/api_request.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "core/expect_error.h"
@@ -106,6 +107,28 @@ TEST(ApiRequestTest, PromptsAreTextsOrTokens) {
   }
 }
 
+TEST(ApiRequestTest, ChoicesOfAllPromptsAreCounted) {
+  const auto parse = [](int n) {
+    return ParseCompletionCall(ParseBody(fmt::format(R"({{"prompt": ["x", "y"], "n": {}}})", n)), {}, {.max_choices = 6}).n;
+  };
+  EXPECT_EQ(parse(3), 3);
+  try {
+    parse(4);
+    ADD_FAILURE() << "8 of 6 choices";
+  } catch (const ApiError& error) {
+    EXPECT_EQ(error.code, "too_many_choices");
+  }
+}
+
+TEST(ApiRequestTest, BestOfIsOneChoiceOfOne) {
+  const auto parse = [](const std::string& fields) { return ParseCompletionCall(ParseBody("{\"prompt\": \"x\"" + fields + "}"), {}, {}).n; };
+  EXPECT_EQ(parse(R"(, "best_of": 1)"), 1);
+  EXPECT_EQ(parse(R"(, "best_of": null, "n": 2)"), 2);
+  for (const char* bad : {R"(, "best_of": 2)", R"(, "best_of": 2, "n": 2)", R"(, "best_of": 1, "n": 2)", R"(, "best_of": 0)"}) {
+    EXPECT_THROW(parse(bad), ApiError) << bad;
+  }
+}
+
 TEST(ApiKeysTest, OnlyWholeKeysOpen) {
   const std::vector<std::string> keys = {"0123456789abcdef", "another-long-key-here"};
   EXPECT_TRUE(IsKey("0123456789abcdef", keys));
@@ -131,6 +154,12 @@ TEST(ApiRequest, WholeNumbersAreTokensHoweverTheyAreWritten) {
   const CompletionCall call = ParseCompletionCall(body, {}, {});
   EXPECT_EQ(std::get<std::vector<int32_t>>(call.prompts.at(0)), (std::vector<int32_t>{5, 7, 100}));
   EXPECT_THROW(ParseCompletionCall(ParseBody(R"({"prompt": [5, 7.5]})"), {}, {}), ApiError);
+  const auto seed = [](const char* number) {
+    return ParseCompletionCall(ParseBody(fmt::format(R"({{"prompt": "x", "seed": {}}})", number)), {}, {}).sampling.seed;
+  };
+  EXPECT_EQ(seed("-9007199254740992.0"), -(int64_t{1} << 53));
+  EXPECT_EQ(seed("9.007199254740992e15"), int64_t{1} << 53);
+  EXPECT_THROW(seed("9.007199254740994e15"), ApiError);
 }
 
 }  // namespace

@@ -17,8 +17,9 @@ std::optional<int64_t> WholeNumber(const Json& value) {
   if (value.is_number_integer()) return value.get<int64_t>();
   if (!value.is_number_float()) return std::nullopt;
   const double number = value.get<double>();
-  return std::abs(number) < 9e15 && number == std::floor(number) ? std::optional(static_cast<int64_t>(number))
-                                                                 : std::nullopt;
+  constexpr double kMost = 0x1p53;  // up to here every whole number has a double of its own
+  return std::abs(number) <= kMost && number == std::floor(number) ? std::optional(static_cast<int64_t>(number))
+                                                                   : std::nullopt;
 }
 
 namespace {
