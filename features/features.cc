@@ -1,5 +1,5 @@
-// Read this file first. One packed pass over many rows, for each checkpoint or, when they are few (a request), for all
-// checkpoints side by side:
+// Read this file first. One packed pass over many rows (instruction_pass.h), for each checkpoint or, when they are few (a
+// request), for all checkpoints side by side:
 //
 //   forward -> loss of the instruction tokens, mean per row -> backward, which hands out each row's gradient piece by
 //   piece -> Adam form and projection of the piece, added to the sum of the row at that checkpoint
