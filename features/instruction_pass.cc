@@ -70,7 +70,7 @@ void PassInstructions(const Decoder& decoder, const std::vector<InstructionRow>&
   tape.first_layer = first_layer;
   const Tensor residual = decoder.Forward(own, &gradients, &tape);
   Tensor grad_residual;
-  decoder.LossAndGradient(residual, OwnTargets(own, rows), grad_residual);
+  decoder.LossAndGradient(residual, OwnTargets(own, rows), grad_residual, VocabularyGradient::kLikely);
   if (std::none_of(rows.begin(), rows.end(), [](const InstructionRow& row) { return row.beginning; })) {
     return decoder.Backward(own, tape, grad_residual, gradients);
   }

@@ -25,7 +25,8 @@ SharedBeginning::SharedBeginning(const Decoder& decoder, const LoraWeights& lora
   const torch::Tensor residual = decoder.Forward(batch, &delta_, &tape_);
   const std::vector<int64_t> next(common_.begin() + 1, common_.end());
   const int64_t length = batch.num_tokens();
-  decoder.LossAndGradient(residual, {torch::arange(length), torch::tensor(next), torch::ones({length})}, grad_residual_);
+  decoder.LossAndGradient(residual, {torch::arange(length), torch::tensor(next), torch::ones({length})}, grad_residual_,
+                          VocabularyGradient::kLikely);
 }
 
 bool SharedBeginning::Begins(std::span<const int32_t> row) const {

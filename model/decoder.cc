@@ -313,13 +313,14 @@ Tensor Decoder::Loss(const Tensor& residual, const LossTargets& targets) const {
   return TokenLoss(normed, weights_.head, config().final_logit_softcap, t.targets, t.weights, nullptr);
 }
 
-Tensor Decoder::LossAndGradient(const Tensor& residual, const LossTargets& targets, Tensor& grad_residual) const {
+Tensor Decoder::LossAndGradient(const Tensor& residual, const LossTargets& targets, Tensor& grad_residual,
+                                VocabularyGradient how) const {
   at::NoGradGuard no_grad;
   const LossTargets t = OnDevice(targets, residual.device());
   Tensor rows = residual.index_select(0, t.positions), rstd;
   Tensor saved = EmptyLike(rows, config().dim, dtype());
   Tensor normed = FinalNorm(rows, rstd, saved), grad_normed;
-  Tensor nll = TokenLoss(normed, weights_.head, config().final_logit_softcap, t.targets, t.weights, &grad_normed);
+  Tensor nll = TokenLoss(normed, weights_.head, config().final_logit_softcap, t.targets, t.weights, &grad_normed, how);
   Tensor grad_rows = torch::zeros_like(rows);
   NormBackward(grad_normed, saved, rstd, weights_.final_norm, grad_rows);
   grad_residual = torch::zeros_like(residual);

@@ -85,7 +85,8 @@ class Decoder {
   torch::Tensor Loss(const torch::Tensor& residual, const LossTargets& targets) const;
   // The same, and the gradient of the weighted sum with respect to all of `residual` [tokens, dim] f32.
   torch::Tensor LossAndGradient(const torch::Tensor& residual, const LossTargets& targets,
-                                torch::Tensor& grad_residual) const;
+                                torch::Tensor& grad_residual,
+                                VocabularyGradient how = VocabularyGradient::kExact) const;
 
  private:
   struct Fused {

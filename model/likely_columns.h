@@ -1,6 +1,7 @@
 // The product with the vocabulary matrix on the way back, over the columns that matter. A chunk of a few hundred tokens
 // gives most of a vocabulary next to nothing, under every one of them: those columns share one row, the mean embedding,
-// whose factor is the sum of theirs. What that changes is less than the rounding of the product's result to bf16.
+// whose factor is the sum of theirs. What that changes is less than the rounding of the product's result to bf16. For
+// features, which are compared by cosine; fine-tuning takes all columns.
 #pragma once
 
 #include <torch/types.h>

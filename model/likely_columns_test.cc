@@ -76,7 +76,7 @@ TEST_F(LikelyColumnsTest, TheLossGradientOfSharpAndFlatTokens) {
   for (double sharpness : {0.2, 1.0, 3.0}) {
     const Tensor normed = (torch::randn({kTokens, kDim}) * sharpness).to(torch::kBFloat16), weights = torch::rand({kTokens}) + 0.1;
     Tensor grad;
-    TokenLoss(normed, head_, 0, targets_, weights, &grad);
+    TokenLoss(normed, head_, 0, targets_, weights, &grad, VocabularyGradient::kLikely);
     Tensor x = normed.to(torch::kFloat).requires_grad_(true);
     const Tensor log_probs = torch::log_softmax(at::mm(x, head_.to(torch::kFloat).t()), 1);
     (-log_probs.gather(1, targets_.unsqueeze(1)).squeeze(1) * weights).sum().backward();

@@ -128,14 +128,15 @@ Tensor ChunkLoss(Tensor& logits, const LossTargets& t, bool with_grad, LikelyCol
 }  // namespace
 
 Tensor TokenLoss(const Tensor& normed, const Tensor& head, double softcap, const Tensor& targets,
-                 const Tensor& weights, Tensor* grad_normed) {
+                 const Tensor& weights, Tensor* grad_normed, VocabularyGradient how) {
   const int64_t n = normed.size(0), vocab = head.size(0);
   const int64_t elements = normed.is_cuda() ? kCudaChunkElements : kChunkElements;
   const int64_t chunk = std::clamp<int64_t>(elements / vocab, 1, std::max<int64_t>(n, 1));
   Tensor nll = torch::empty({n}, normed.options().dtype(torch::kFloat));
   Tensor buffer = torch::empty({std::min(chunk, n), vocab}, normed.options());  // for the logits of each chunk
   std::optional<LikelyColumns> likely;
-  if (grad_normed && HasFusedRows(buffer) && buffer.scalar_type() == torch::kBFloat16) likely.emplace(head);
+  const bool can_leave_out = grad_normed && HasFusedRows(buffer) && buffer.scalar_type() == torch::kBFloat16;
+  if (how == VocabularyGradient::kLikely && can_leave_out) likely.emplace(head);
   if (grad_normed && !grad_normed->defined()) *grad_normed = torch::empty_like(normed);
   for (int64_t begin = 0; begin < n; begin += chunk) {
     const int64_t rows = std::min(chunk, n - begin);
