@@ -45,8 +45,8 @@ class ChatTemplate {
   // Tokens of RenderPrompt, with BOS where the family or the model wants it (once). Control tokens spelled
   // out inside a message count as such, as they do in transformers.
   std::vector<int32_t> EncodePrompt(const std::vector<ChatMessage>& messages) const;
-  // The tokens that prompts of one user turn begin with as a rule, whatever the user says: the template's own system prompt, if it
-  // has one, and the marks in front. Empty when the template refuses such a prompt.
+  // The tokens that prompts of one user turn begin with as a rule, whatever the user says: the template's own
+  // system prompt, if it has one, and the marks in front. Empty when the template refuses such a prompt.
   std::vector<int32_t> Beginning() const;
   // Tokens of the answer, ending with the token that ends a turn (it belongs to the loss). Control tokens
   // spelled out in the answer stay text.
