@@ -3,6 +3,8 @@
 #include <ATen/Context.h>
 #include <fmt/format.h>
 
+#include <map>
+
 #include "core/error.h"
 #include "core/log.h"
 #include "core/text.h"
@@ -38,7 +40,16 @@ std::string ResolveDtype(const BackboneOptions& options) {
 
 void MoveWeights(ModelWeights& weights, torch::Device device) {
   const bool tied = weights.head.is_same(weights.embedding) || weights.config.tied_embeddings;
-  for (const TensorSlot& slot : ListTensors(weights)) *slot.tensor = slot.tensor->to(device);
+  std::map<std::shared_ptr<const MatrixCodes>, std::shared_ptr<const MatrixCodes>> moved;  // slots may share codes
+  for (const TensorSlot& slot : ListTensors(weights)) {
+    if (slot.codes != nullptr && *slot.codes) {
+      auto& codes = moved[slot.codes->codes];
+      if (codes == nullptr) codes = slot.codes->codes->To(device);
+      slot.codes->codes = codes;
+    } else {
+      *slot.tensor = slot.tensor->to(device);
+    }
+  }
   if (tied) weights.head = weights.embedding;
 }
 
@@ -52,15 +63,11 @@ Backbone LoadBackbone(const BackboneOptions& options, const std::string& chat_te
   const torch::Device device = ResolveDevice(options.device);
   const std::string dtype = ResolveDtype(options);
   const WeightStorage storage = ParseWeightStorage(options.quantize);
-  if (storage != WeightStorage::kDense && !device.is_cpu()) {
-    throw Error(ErrorKind::kInvalidInput,
-                "model.quantize works on the CPU only; set model.quantize=none or model.device=cpu");
-  }
   return WithContext("loading the model", [&] {
     Backbone backbone;
     backbone.tokenizer = Tokenizer::Load(path);
     backbone.chat = std::make_unique<ChatTemplate>(ChatTemplate::For(*backbone.tokenizer, chat_template));
-    ModelWeights weights = LoadModelWeights(path, dtype == "f32" ? torch::kFloat : torch::kBFloat16, storage);
+    ModelWeights weights = LoadModelWeights(path, dtype == "f32" ? torch::kFloat : torch::kBFloat16, storage, options.codes);
     CheckVocabulary(*backbone.tokenizer, weights.config, path.string());
     if (!device.is_cpu()) MoveWeights(weights, device);
     backbone.decoder = std::make_unique<Decoder>(std::move(weights));

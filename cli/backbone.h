@@ -16,7 +16,7 @@ namespace elrea {
 // natively.
 std::string ResolveDtype(const BackboneOptions& options);
 
-// Puts all tensors there; a tied head stays one with the embedding. REQUIRES: no matrix is in codes.
+// Puts all tensors and codes there; a tied head stays one with the embedding. REQUIRES: they are on another device.
 void MoveWeights(ModelWeights& weights, torch::Device device);
 
 struct Backbone {

@@ -78,7 +78,7 @@ void AddInfo(CLI::App& model, Invocation& invocation) {
 }
 
 struct QuantizeFlags {
-  std::string model, output, to = "nf4_double";
+  std::string model, output, to = "nf4_double", codes;
   bool json = false;
 };
 
@@ -89,7 +89,7 @@ void Quantize(const QuantizeFlags& flags) {
   const fs::path source = ResolveModel(flags.model), output = fs::path(flags.output).lexically_normal();
   const WeightStorage storage = ParseWeightStorage(flags.to);
   UnfinishedOutput written(output.has_filename() ? output : output.parent_path());
-  const torch::Tensor in_memory = ProbeLogits(Decoder(QuantizeCheckpoint(source, written.path(), storage)));
+  const torch::Tensor in_memory = ProbeLogits(Decoder(QuantizeCheckpoint(source, written.path(), storage, flags.codes)));
   const Decoder decoder(LoadModelWeights(written.path(), torch::kFloat, WeightStorage::kKeep));
   const torch::Tensor logits = ProbeLogits(decoder);
   const ProbeAgreement codes = CompareProbes(in_memory, logits);
@@ -113,6 +113,9 @@ void AddQuantize(CLI::App& model, Invocation& invocation) {
                                          "int8: 8 bits and a scale for a row")
       ->check(CLI::IsMember({"nf4", "nf4_double", "int8"}))
       ->capture_default_str();
+  command->add_option("--codes", flags->codes, "codes that a run chose for its rows, RUN/backbone.safetensors; without: the "
+                                               "nearest codes")
+      ->type_name("FILE");
   command->add_option("--output", flags->output, "the folder to write")->required()->type_name("DIR");
   command->add_flag("--json", flags->json, "one JSON object");
   command->callback([&invocation, flags] { invocation.action = [flags] { Quantize(*flags); }; });

@@ -20,6 +20,8 @@ struct BackboneOptions {
   std::string dtype = "auto";
   std::string device = "cpu";
   std::string quantize = "none";
+  int64_t calibration_tokens = 32768;
+  std::string codes;
   std::string decode_weights = "auto";
 };
 template <typename Visitor>
@@ -32,9 +34,16 @@ void VisitOptions(BackboneOptions& o, Visitor& v) {
   v.Field("device", o.device, "where it runs", OneOf({"cpu", "cuda"}));
   v.Field("quantize", o.quantize,
           "how the layers' frozen matrices are held (QLoRA); none: in dtype; keep: in the file's own codes (GGUF blocks, "
-          "bitsandbytes), the same results in less memory; nf4, nf4_double, int8: quantised while loading as bitsandbytes "
-          "does",
+          "bitsandbytes), the same results in less memory; nf4, nf4_double, int8: quantised while loading, in bitsandbytes' "
+          "formats",
           OneOf({"none", "keep", "nf4", "nf4_double", "int8"}));
+  v.Field("calibration_tokens", o.calibration_tokens,
+          "of training rows that a run or study chooses its codes of nf4 and nf4_double with (GPTQ), once; 0: the nearest "
+          "codes, as bitsandbytes takes them",
+          AtLeast(0));
+  v.Field("codes", o.codes,
+          "a file of codes that were chosen so (RUN/backbone.safetensors), to use a run's adapters without the run; empty: "
+          "the run's own");
   v.Field("decode_weights", o.decode_weights,
           "what tokens are decoded with; packed: a second copy of a GGUF file's weights in their own codes, "
           "faster and "

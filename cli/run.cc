@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "cli/calibration.h"
 #include "cli/program.h"
 #include "core/error.h"
 #include "core/log.h"
@@ -13,6 +14,7 @@ namespace elrea {
 namespace {
 
 constexpr int kFormatVersion = 1;
+constexpr const char* kCalibratedKey = "calibrated";
 
 Json FileChecksums(const std::vector<std::string>& files) {
   Json list = Json::array();
@@ -44,6 +46,7 @@ void Resolve(PipelineConfig& config) {
   config.model.dtype = ResolveDtype(config.model);
   if (fs::exists(config.model.path))
     config.model.path = fs::absolute(config.model.path).lexically_normal().string();
+  if (!config.model.codes.empty()) config.model.codes = fs::absolute(config.model.codes).lexically_normal().string();
   MakeAbsolute(config.data.train.files);
   MakeAbsolute(config.data.validation_files);
   MakeAbsolute(config.data.test_files);
@@ -92,21 +95,30 @@ void CheckIsFree(const RunPaths& paths) {
   for (const auto& entry : fs::directory_iterator(paths.root)) {
     const std::string name = entry.path().filename().string();
     // Left by a run that was killed while it was made.
-    if (name == "config.yaml" || name.starts_with(".") || name.ends_with(".tmp")) continue;
+    if (name == "config.yaml" || name == "backbone.safetensors" || name.starts_with(".") || name.ends_with(".tmp")) continue;
     throw Error(ErrorKind::kInvalidInput,
                 fmt::format("{} is not empty and holds no run (there is {}); give another --out",
                             paths.root.string(), name));
   }
 }
 
-void WriteManifest(const Run& run) {
+void WriteManifest(const Run& run, bool has_own_codes) {
   Json manifest = {{"format_version", kFormatVersion}, {"elrea_version", kVersion},
                    {"model", run.config.model.path},   {"device", run.config.model.device},
                    {"rank", run.config.lora.rank},     {"seed", run.config.finetune.seed}};
+  if (has_own_codes) manifest[kCalibratedKey] = true;
   manifest.update(BackboneIdentity(run));
   manifest.update(DataIdentity(run.config.data));
   WriteFileAtomically(run.paths.config(), ConfigYaml(run.config));
   WriteJsonFile(run.paths.manifest(), manifest);
+}
+
+// The codes that the run was made with, where these were calibrated.
+BackboneOptions WithRunsCodes(const BackboneOptions& options, const Json& manifest, const RunPaths& paths) {
+  BackboneOptions with_codes = options;
+  if (options.codes.empty() && JsonFieldOr<bool>(manifest, kCalibratedKey, false, paths.manifest().string()))
+    with_codes.codes = paths.codes().string();
+  return with_codes;
 }
 
 // Compares with the saved run, loads the backbone, compares that too.
@@ -121,7 +133,7 @@ Run Reopen(const RunPaths& paths, const RunRequest& request) {
   std::vector<std::string> differences = DifferencesThatMatter(saved, run.config);
   if (!request.config_path.empty()) AppendDifferences(manifest, DataIdentity(run.config.data), differences);
   RefuseDifferences(differences, paths);
-  run.backbone = LoadBackbone(run.config.model, run.config.data.train.chat_template);
+  run.backbone = LoadBackbone(WithRunsCodes(run.config.model, manifest, paths), run.config.data.train.chat_template);
   AppendDifferences(manifest, BackboneIdentity(run), differences);
   RefuseDifferences(differences, paths);
   return run;
@@ -132,9 +144,11 @@ Run Create(const RunPaths& paths, const RunRequest& request) {
   Run run{paths, LoadConfig(request.config_path, request.overrides), {}, {}};
   Resolve(run.config);
   DataIdentity(run.config.data);  // a missing file is found before the model is loaded
-  run.backbone = LoadBackbone(run.config.model, run.config.data.train.chat_template);
+  const DatasetOptions& rows = run.config.data.train;
+  const BackboneOptions model = WithCalibratedCodes(run.config.model, rows, paths.codes());
+  run.backbone = LoadBackbone(model, rows.chat_template);
   run.lock = std::make_unique<DirectoryLock>(paths.root);
-  WriteManifest(run);
+  WriteManifest(run, model.codes != run.config.model.codes);
   return run;
 }
 

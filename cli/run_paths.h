@@ -12,6 +12,7 @@ struct RunPaths {
 
   fs::path config() const { return root / "config.yaml"; }
   fs::path manifest() const { return root / "run.json"; }
+  fs::path codes() const { return root / "backbone.safetensors"; }  // of a calibrated backbone
   fs::path data() const { return root / "data"; }
   fs::path ledger() const { return data() / "ledger.json"; }  // written last: the data stage is done
   fs::path rows(const char* split) const { return data() / fmt::format("{}.jsonl", split); }

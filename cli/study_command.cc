@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "cli/backbone.h"
+#include "cli/calibration.h"
 #include "cli/commands.h"
 #include "cli/study_config.h"
 #include "core/error.h"
@@ -104,7 +105,9 @@ void Study(const StudyFlags& flags) {
   }
   if (flags.output.empty()) throw Error(ErrorKind::kInvalidInput, "give a folder for the study: --out DIR");
   const DirectoryLock lock(flags.output);
-  const Backbone backbone = LoadBackbone(config.pipeline.model, config.pipeline.data.train.chat_template);
+  const DatasetOptions& rows = config.pipeline.data.train;
+  const Backbone backbone = LoadBackbone(
+      WithCalibratedCodes(config.pipeline.model, rows, fs::path(flags.output) / "backbone.safetensors"), rows.chat_template);
   const auto packed = LoadDecodeWeights(config.pipeline.model, *backbone.decoder);
   const StudyJob job = MakeJob(config, backbone, packed.get(), flags.output);
   WriteFileAtomically(job.directory / "config.yaml", OptionSet(config).ToYaml());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "model/part_codes.h"
 #include "model/simd.h"
 
 namespace elrea {
@@ -49,7 +50,7 @@ void ReadRun(const std::array<float, 16>& map, const uint8_t* codes, int64_t fir
 }  // namespace
 
 FourBitCodes::FourBitCodes(int64_t rows, int64_t cols, FourBitParts parts)
-    : MatrixCodes(rows, cols), parts_(std::move(parts)) {}
+    : HostMatrixCodes(rows, cols), parts_(std::move(parts)) {}
 
 int64_t FourBitCodes::num_bytes() const {
   int64_t bytes = 0;
@@ -64,6 +65,15 @@ float FourBitCodes::Scale(int64_t block) const {
   return RoundedProduct(value, parts_.nested_absmax.data_ptr<float>()[block / parts_.nested_block]) + parts_.offset;
 }
 
+Tensor FourBitCodes::Scales() const {
+  Tensor scales = torch::empty({rows(), cols()});
+  float* all = scales.data_ptr<float>();
+  const int64_t count = rows() * cols();
+  for (int64_t begin = 0; begin < count; begin += parts_.block)
+    std::fill(all + begin, all + std::min(count, begin + parts_.block), Scale(begin / parts_.block));
+  return scales;
+}
+
 void FourBitCodes::ReadRows(int64_t begin, int64_t end, float* values) const {
   const auto* codes = parts_.codes.data_ptr<uint8_t>();
   const int64_t last = end * cols();
@@ -75,8 +85,18 @@ void FourBitCodes::ReadRows(int64_t begin, int64_t end, float* values) const {
   }
 }
 
+PartCodes FourBitCodes::InParts() const {
+  PartCodes all;
+  all.part = std::min(parts_.block, rows() * cols());
+  all.bits = 4;
+  all.codes = parts_.codes;
+  all.map = PartCodes::MakeMap({parts_.map.begin(), parts_.map.end()});
+  all.scales = {parts_.absmax, parts_.nested_block, parts_.nested_map, parts_.nested_absmax, parts_.offset};
+  return all;
+}
+
 EightBitCodes::EightBitCodes(Tensor codes, Tensor scales)
-    : MatrixCodes(codes.size(0), codes.size(1)), codes_(std::move(codes)), scales_(std::move(scales)) {}
+    : HostMatrixCodes(codes.size(0), codes.size(1)), codes_(std::move(codes)), scales_(std::move(scales)) {}
 
 int64_t EightBitCodes::num_bytes() const { return static_cast<int64_t>(codes_.nbytes() + scales_.nbytes()); }
 
@@ -86,6 +106,19 @@ void EightBitCodes::ReadRows(int64_t begin, int64_t end, float* values) const {
     const float scale = scales_.data_ptr<float>()[row];
     for (int64_t i = 0; i < cols(); ++i) *values++ = static_cast<float>(*codes++) * scale * (1.0f / 127.0f);
   }
+}
+
+PartCodes EightBitCodes::InParts() const {
+  std::vector<float> map(256);
+  for (size_t code = 0; code < map.size(); ++code) map[code] = static_cast<float>(static_cast<int8_t>(code));
+  PartCodes all;
+  all.part = cols();
+  all.bits = 8;
+  all.codes = codes_.view(torch::kByte).view(-1);
+  all.map = PartCodes::MakeMap(map);
+  all.scales.values = scales_;
+  all.factor = 1.0f / 127.0f;
+  return all;
 }
 
 }  // namespace elrea

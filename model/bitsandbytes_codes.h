@@ -20,13 +20,15 @@ struct FourBitParts {
   float offset = 0;
 };
 
-class FourBitCodes : public MatrixCodes {
+class FourBitCodes : public HostMatrixCodes {
  public:
   FourBitCodes(int64_t rows, int64_t cols, FourBitParts parts);
 
   const FourBitParts& parts() const { return parts_; }
+  torch::Tensor Scales() const;  // of each weight [rows, cols] f32
   int64_t num_bytes() const override;
   void ReadRows(int64_t begin, int64_t end, float* values) const override;
+  PartCodes InParts() const override;
 
  private:
   float Scale(int64_t block) const;
@@ -35,7 +37,7 @@ class FourBitCodes : public MatrixCodes {
 };
 
 // Eight bits a weight: w = code * scale of its row / 127. Source: bitsandbytes' Linear8bitLt.
-class EightBitCodes : public MatrixCodes {
+class EightBitCodes : public HostMatrixCodes {
  public:
   // codes [rows, cols] i8, scales [rows] f32: the largest magnitude of each row ("SCB").
   EightBitCodes(torch::Tensor codes, torch::Tensor scales);
@@ -44,6 +46,7 @@ class EightBitCodes : public MatrixCodes {
   const torch::Tensor& scales() const { return scales_; }
   int64_t num_bytes() const override;
   void ReadRows(int64_t begin, int64_t end, float* values) const override;
+  PartCodes InParts() const override;
 
  private:
   torch::Tensor codes_, scales_;

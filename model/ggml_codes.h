@@ -6,7 +6,7 @@
 
 namespace elrea {
 
-class GgmlCodes : public MatrixCodes {
+class GgmlCodes : public HostMatrixCodes {
  public:
   // A quantised type of which a row is a whole number of blocks.
   static bool Serves(GgmlType type, int64_t cols);
@@ -16,6 +16,7 @@ class GgmlCodes : public MatrixCodes {
 
   int64_t num_bytes() const override { return bytes_.numel(); }
   void ReadRows(int64_t begin, int64_t end, float* values) const override;
+  PartCodes InParts() const override;
 
  private:
   GgmlType type_;

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/gguf.h"
 #include "core/mapped_pages.h"
+#include "model/codes_file.h"
 #include "model/dequantize.h"
 #include "model/ggml_codes.h"
 #include "model/quantize.h"
@@ -109,8 +110,12 @@ std::shared_ptr<const MatrixCodes> KeptBlocks(const GgufTensor& source, const Te
 }
 
 // False where the slot is to be dense.
-bool FillCodes(const GgufFile& file, const TensorSlot& slot, WeightStorage storage) {
+bool FillCodes(const GgufFile& file, const TensorSlot& slot, WeightStorage storage, const CodesFile* codes) {
   if (slot.codes == nullptr || storage == WeightStorage::kDense) return false;
+  if (codes != nullptr) {
+    *slot.codes = codes->Rows(slot);
+    return true;
+  }
   const GgufTensor& source = file.GetTensor(slot.gguf_name);
   if (storage == WeightStorage::kKeep) {
     if (!GgmlCodes::Serves(source.type, slot.shape[1])) return false;
@@ -150,7 +155,8 @@ torch::Tensor GgufSourceRows(int64_t rows, int64_t heads) {
   return torch::tensor(order, torch::kLong);
 }
 
-ModelWeights LoadGgufWeights(const std::filesystem::path& path, torch::Dtype dtype, WeightStorage storage) {
+ModelWeights LoadGgufWeights(const std::filesystem::path& path, torch::Dtype dtype, WeightStorage storage,
+                             const CodesFile* codes) {
   const GgufFile file(path);
   ModelWeights weights;
   weights.config = ModelConfig::FromGguf(file);
@@ -159,7 +165,7 @@ ModelWeights LoadGgufWeights(const std::filesystem::path& path, torch::Dtype dty
   weights.fingerprint = FileFingerprint(file);
   std::vector<TensorSlot> dense;
   for (const TensorSlot& slot : slots) {
-    if (!FillCodes(file, slot, storage)) dense.push_back(slot);
+    if (!FillCodes(file, slot, storage, codes)) dense.push_back(slot);
   }
   for (const TensorSlot& slot : dense) *slot.tensor = AllocateSlot(slot, dtype);
   FillTensors(file, dense);

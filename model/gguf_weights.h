@@ -8,8 +8,12 @@
 
 namespace elrea {
 
+class CodesFile;
+
 // As LoadModelWeights. The file is mapped while loading and released after.
-ModelWeights LoadGgufWeights(const std::filesystem::path& path, torch::Dtype dtype, WeightStorage storage);
+// codes: what holds the layers' matrices instead, or null.
+ModelWeights LoadGgufWeights(const std::filesystem::path& path, torch::Dtype dtype, WeightStorage storage,
+                             const CodesFile* codes);
 
 // The file's row that becomes row `row`. Converters to GGUF store the rows of a q or k head of some families
 // interleaved; head_dim 0: as is.

@@ -11,6 +11,7 @@
 #include "core/mapped_pages.h"
 #include "core/safetensors.h"
 #include "model/bitsandbytes.h"
+#include "model/codes_file.h"
 #include "model/pickle.h"
 #include "model/quantize.h"
 #include "model/tensor_table.h"
@@ -244,7 +245,7 @@ void RefuseSecondQuantisation(const QuantisedMatrices& quantised, WeightStorage 
 }  // namespace
 
 ModelWeights LoadHuggingFaceWeights(const std::filesystem::path& directory, torch::Dtype dtype,
-                                    WeightStorage storage) {
+                                    WeightStorage storage, const CodesFile* codes) {
   const fs::path config_path = directory / "config.json";
   if (!fs::exists(config_path)) {
     throw Error(ErrorKind::kNotFound,
@@ -260,7 +261,13 @@ ModelWeights LoadHuggingFaceWeights(const std::filesystem::path& directory, torc
   weights.fingerprint = CheckpointFingerprint(checkpoint);
   const torch::NoGradGuard no_grad;
   SlotFiller filler(checkpoint, quantised, dtype, storage, directory.string());
-  for (const TensorSlot& slot : slots) filler.Fill(slot, slot.is_norm && weights.config.norm_adds_one);
+  for (const TensorSlot& slot : slots) {
+    if (codes != nullptr && slot.codes != nullptr) {
+      *slot.codes = codes->Rows(slot);
+    } else {
+      filler.Fill(slot, slot.is_norm && weights.config.norm_adds_one);
+    }
+  }
   if (weights.config.tied_embeddings) weights.head = weights.embedding;
   weights.origin = directory.string();
   return weights;

@@ -8,10 +8,12 @@
 
 namespace elrea {
 
+class CodesFile;
+
 // As LoadModelWeights. The files are mapped. Matrices that are stored in `dtype` stay where they lie, so the tensors are
 // not to be written to, and the files are not to be changed in place while they live; what is converted leaves the memory
-// tensor by tensor.
+// tensor by tensor. codes: what holds the layers' matrices instead, or null.
 ModelWeights LoadHuggingFaceWeights(const std::filesystem::path& directory, torch::Dtype dtype,
-                                    WeightStorage storage);
+                                    WeightStorage storage, const CodesFile* codes);
 
 }  // namespace elrea

@@ -173,7 +173,7 @@ FrozenMatrix::FrozenMatrix(std::vector<MatrixPart> parts) {
 
 Tensor FrozenMatrix::Dense(torch::Dtype dtype) const {
   if (is_dense()) return dense_.to(dtype);
-  Tensor all = torch::empty({out_, parts_[0].cols()}, torch::dtype(dtype));
+  Tensor all = torch::empty({out_, parts_[0].cols()}, torch::dtype(dtype).device(parts_[0].device()));
   int64_t first = 0;
   for (const MatrixPart& part : parts_) {
     Tensor rows = all.narrow(0, first, part.rows());

@@ -17,6 +17,7 @@ struct MatrixPart {
 
   int64_t rows() const { return coded ? coded.rows : dense.size(0); }
   int64_t cols() const { return coded ? coded.codes->cols() : dense.size(1); }
+  torch::Device device() const { return coded ? coded.codes->device() : dense.device(); }
 };
 
 // A frozen matrix [out, in] of the compute dtype: a tensor, or parts one below the other of which some are in codes.

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "model/gptq.h"
 
 namespace elrea {
 
@@ -72,14 +73,29 @@ void QuantizeScales(FourBitParts& parts) {
   parts.absmax = NearestCodes(scaled.reshape(-1).slice(0, 0, centred.numel()).contiguous(), parts.nested_map);
 }
 
-}  // namespace
-
-std::shared_ptr<const FourBitCodes> QuantizeNf4(const Tensor& values, bool nested) {
-  const Tensor flat = values.reshape(-1), blocks = InBlocks(flat, kBlock);
+// All but the codes: scales in f32.
+FourBitParts Nf4Parts(const Tensor& blocks) {
   FourBitParts parts;
   parts.block = kBlock;
   parts.map = kNf4;
   parts.absmax = LargestMagnitudes(blocks);
+  return parts;
+}
+
+}  // namespace
+
+std::shared_ptr<const FourBitCodes> QuantizeNf4(const Tensor& values, bool nested, const Tensor& moments) {
+  FourBitParts parts = Nf4Parts(InBlocks(values.reshape(-1), kBlock));
+  if (nested) QuantizeScales(parts);
+  // The scales as they are read: codes make up for the rounding of these too.
+  const Tensor scales = FourBitCodes(values.size(0), values.size(1), parts).Scales();
+  parts.codes = PackPairs(GptqCodes(values, scales, moments, kNf4).view(-1).to(torch::kInt));
+  return std::make_shared<const FourBitCodes>(values.size(0), values.size(1), std::move(parts));
+}
+
+std::shared_ptr<const FourBitCodes> QuantizeNf4(const Tensor& values, bool nested) {
+  const Tensor flat = values.reshape(-1), blocks = InBlocks(flat, kBlock);
+  FourBitParts parts = Nf4Parts(blocks);
   const Tensor map = torch::tensor(std::vector<float>(kNf4.begin(), kNf4.end()));
   const Tensor bounds = (map.slice(0, 0, -1) + map.slice(0, 1)) / 2;
   const Tensor scaled = (blocks * parts.absmax.clamp_min(kSmallestScale).reciprocal().unsqueeze(1)).clamp_(-1, 1);

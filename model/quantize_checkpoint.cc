@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <list>
 #include <map>
 #include <memory>
 #include <set>
@@ -12,7 +11,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/safetensors.h"
-#include "model/bitsandbytes_codes.h"
+#include "model/bitsandbytes_writer.h"
 #include "model/rewrite_checkpoint.h"
 #include "model/tensor_table.h"
 
@@ -22,56 +21,8 @@ using torch::Tensor;
 
 namespace {
 
-// Tensors of one output file; what they view is kept alive with them.
-class FileTensors {
- public:
-  void Add(const std::string& name, DType dtype, std::vector<int64_t> shape, const Tensor& tensor) {
-    kept_.push_back(tensor.contiguous());
-    tensors_.push_back({name, dtype, std::move(shape),
-                        {static_cast<const std::byte*>(kept_.back().data_ptr()), kept_.back().nbytes()}});
-  }
-  void AddText(const std::string& name, const std::string& text) {
-    Tensor bytes = torch::empty({static_cast<int64_t>(text.size())}, torch::kByte);
-    std::copy(text.begin(), text.end(), bytes.data_ptr<uint8_t>());
-    Add(name, DType::kU8, {bytes.numel()}, bytes);
-  }
-  void Keep(const std::string& name, const TensorView& view) { tensors_.push_back({name, view.dtype, view.shape, view.bytes}); }
-  const std::vector<NamedTensor>& tensors() const { return tensors_; }
-
- private:
-  std::list<Tensor> kept_;
-  std::vector<NamedTensor> tensors_;
-};
-
 const char* PythonTypeName(DType dtype) {
   return dtype == DType::kBF16 ? "bfloat16" : dtype == DType::kF16 ? "float16" : "float32";
-}
-
-// As bitsandbytes' QuantState.as_dict(packed=True) names and stores its parts.
-void AddFourBits(FileTensors& file, const std::string& name, const TensorView& source, const FourBitCodes& codes) {
-  const FourBitParts& p = codes.parts();
-  Json state = {{"quant_type", "nf4"},
-                {"blocksize", p.block},
-                {"dtype", PythonTypeName(source.dtype)},
-                {"shape", source.shape}};
-  file.Add(name, DType::kU8, {p.codes.numel(), 1}, p.codes);
-  file.Add(name + ".quant_map", DType::kF32, {16}, torch::tensor(std::vector<float>(p.map.begin(), p.map.end())));
-  file.Add(name + ".absmax", p.nested_block > 0 ? DType::kU8 : DType::kF32, {p.absmax.numel()}, p.absmax);
-  if (p.nested_block > 0) {
-    state["nested_blocksize"] = p.nested_block;
-    state["nested_dtype"] = "float32";
-    state["nested_offset"] = p.offset;
-    file.Add(name + ".nested_absmax", DType::kF32, {p.nested_absmax.numel()}, p.nested_absmax);
-    file.Add(name + ".nested_quant_map", DType::kF32, {p.nested_map.numel()}, p.nested_map);
-  }
-  file.AddText(name + ".quant_state.bitsandbytes__nf4", JsonLine(state));
-}
-
-void AddEightBits(FileTensors& file, const std::string& name, const TensorView& source, const EightBitCodes& codes) {
-  const std::string stem = name.substr(0, name.size() - std::string("weight").size());
-  file.Add(name, DType::kI8, source.shape, codes.codes());
-  file.Add(stem + "SCB", DType::kF32, {codes.scales().numel()}, codes.scales());
-  file.Add(stem + "weight_format", DType::kU8, {}, torch::zeros({}, torch::kByte));  // rows
 }
 
 using CodesByName = std::map<std::string, std::shared_ptr<const MatrixCodes>>;
@@ -85,9 +36,9 @@ std::set<std::string> QuantizeFile(const fs::path& from, const fs::path& to, con
     if (it == quantised.end()) {
       file.Keep(name, view);
     } else if (const auto* eight = dynamic_cast<const EightBitCodes*>(it->second.get())) {
-      AddEightBits(file, name, view, *eight);
+      AddEightBits(file, name, *eight);
     } else {
-      AddFourBits(file, name, view, dynamic_cast<const FourBitCodes&>(*it->second));
+      AddFourBits(file, name, PythonTypeName(view.dtype), dynamic_cast<const FourBitCodes&>(*it->second));
     }
   }
   std::map<std::string, std::string> metadata = source.metadata();
@@ -142,7 +93,7 @@ CodesByName CodesOf(ModelWeights& weights) {
 }  // namespace
 
 ModelWeights QuantizeCheckpoint(const std::filesystem::path& source, const std::filesystem::path& target,
-                                WeightStorage storage) {
+                                WeightStorage storage, const std::filesystem::path& codes) {
   if (!fs::is_directory(source)) {
     throw Error(ErrorKind::kInvalidInput,
                 fmt::format("{} is no Hugging Face directory; a GGUF file is quantised already or while it is loaded "
@@ -152,11 +103,11 @@ ModelWeights QuantizeCheckpoint(const std::filesystem::path& source, const std::
   if (fs::exists(target) && fs::equivalent(source, target))
     throw Error(ErrorKind::kInvalidInput, fmt::format("{} is the model itself; give another folder", target.string()));
   // Names every fault of the source before anything is written.
-  ModelWeights weights = LoadModelWeights(source, torch::kFloat, storage);
-  const CodesByName codes = CodesOf(weights);
+  ModelWeights weights = LoadModelWeights(source, torch::kFloat, storage, codes);
+  const CodesByName matrices = CodesOf(weights);
   std::map<std::string, std::set<std::string>> names_in;
   CopyModelDirectory(source, target, [&](const fs::path& from, const fs::path& to) {
-    names_in[to.filename().string()] = QuantizeFile(from, to, codes);
+    names_in[to.filename().string()] = QuantizeFile(from, to, matrices);
   });
   WriteConfig(target, storage);
   WriteIndex(target, names_in);

@@ -4,10 +4,12 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <memory>
 #include <set>
 
 #include "core/error.h"
 #include "core/safetensors.h"
+#include "model/codes_file.h"
 #include "model/gguf_weights.h"
 #include "model/hf_weights.h"
 #include "model/tensor_table.h"
@@ -23,6 +25,20 @@ const std::map<WeightStorage, std::string> kStorageNames = {{WeightStorage::kDen
 
 DType FileType(torch::Dtype dtype) { return dtype == torch::kBFloat16 ? DType::kBF16 : DType::kF32; }
 
+std::unique_ptr<CodesFile> OpenCodes(const fs::path& path, WeightStorage storage) {
+  if (path.empty()) return nullptr;
+  auto file = std::make_unique<CodesFile>(path);
+  if (file->origin().storage == kStorageNames.at(storage)) return file;
+  throw Error(ErrorKind::kInvalidInput, fmt::format("{} holds codes of {}, not of {}; set model.quantize={}", path.string(),
+                                                    file->origin().storage, kStorageNames.at(storage), file->origin().storage));
+}
+
+void CheckOrigin(const CodesFile& codes, const fs::path& path, const ModelWeights& weights) {
+  if (codes.origin().fingerprint == weights.fingerprint) return;
+  throw Error(ErrorKind::kInvalidInput, fmt::format("{} holds codes of another model than {} (fingerprints {} and {})",
+                                                    path.string(), weights.origin, codes.origin().fingerprint, weights.fingerprint));
+}
+
 }  // namespace
 
 WeightStorage ParseWeightStorage(const std::string& name) {
@@ -33,16 +49,20 @@ WeightStorage ParseWeightStorage(const std::string& name) {
               fmt::format("unknown way to hold weights {}; use none, keep, nf4, nf4_double or int8", name));
 }
 
-ModelWeights LoadModelWeights(const std::filesystem::path& model, torch::Dtype dtype, WeightStorage storage) {
+ModelWeights LoadModelWeights(const std::filesystem::path& model, torch::Dtype dtype, WeightStorage storage,
+                              const std::filesystem::path& codes) {
   if (dtype != torch::kFloat && dtype != torch::kBFloat16) {
     throw Error(ErrorKind::kInvalidInput,
                 fmt::format("weights cannot be loaded as {}; use f32 or bf16", torch::toString(dtype)));
   }
   const at::NoGradGuard no_grad;
-  ModelWeights weights = fs::is_directory(model) ? LoadHuggingFaceWeights(model, dtype, storage)
-                                                 : LoadGgufWeights(model, dtype, storage);
+  const std::unique_ptr<CodesFile> calibrated = OpenCodes(codes, storage);
+  ModelWeights weights = fs::is_directory(model) ? LoadHuggingFaceWeights(model, dtype, storage, calibrated.get())
+                                                 : LoadGgufWeights(model, dtype, storage, calibrated.get());
+  if (calibrated) CheckOrigin(*calibrated, codes, weights);
   if (storage != WeightStorage::kDense && storage != WeightStorage::kKeep)
     weights.fingerprint += fmt::format("-{}", kStorageNames.at(storage));
+  if (calibrated) weights.fingerprint += fmt::format("-{}", calibrated->checksum());
   return weights;
 }
 

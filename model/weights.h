@@ -54,8 +54,11 @@ WeightStorage ParseWeightStorage(const std::string& name);
 // norms and biases in f32. Quantising while loading needs the memory of the codes and of one dense matrix, and adds
 // its name to the fingerprint, since the values change. kNotFound, kCorrupt (names file and tensor), kInvalidInput
 // (unsupported architecture or tensor type, or quantising what is quantised by bitsandbytes already).
+//
+// codes: a file of calibrated codes (codes_file.h), which takes the place of the layers' matrices and joins the
+// fingerprint; kInvalidInput when it was made of another checkpoint or for another storage.
 ModelWeights LoadModelWeights(const std::filesystem::path& model, torch::Dtype dtype,
-                              WeightStorage storage = WeightStorage::kDense);
+                              WeightStorage storage = WeightStorage::kDense, const std::filesystem::path& codes = {});
 
 // Writes every tensor as it is in memory - norms ready to multiply, a tied head once - under its Hugging Face
 // name to a safetensors file, with the configuration as metadata "elrea.config". For comparison with other

@@ -108,8 +108,11 @@ TEST(RunOptions, TheDeviceMayChange) {
 }
 
 TEST(RunOptions, AutoIsBf16OnAGpu) {
-  EXPECT_EQ(ResolveDtype({.path = "", .dtype = "auto", .device = "cuda"}), "bf16");
-  EXPECT_EQ(ResolveDtype({.path = "", .dtype = "f32", .device = "cuda"}), "f32");
+  BackboneOptions options;
+  options.device = "cuda";
+  EXPECT_EQ(ResolveDtype(options), "bf16");
+  options.dtype = "f32";
+  EXPECT_EQ(ResolveDtype(options), "f32");
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, DeviceRunTest, testing::ValuesIn(OtherDevices()), NameOfDevice);
