@@ -25,7 +25,8 @@ def train(elrea, config, quantize, overrides, folder):
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         sys.exit(f"quantize={quantize}: {log.strip().splitlines()[-1]}")
-    weights = next((word[8:] for line in log.splitlines() if " loaded " in line for word in [line[line.find("weights="):]]), "?")
+    loaded = [line[line.find("weights=") + 8:] for line in log.splitlines() if " loaded " in line]
+    weights = loaded[-1] if loaded else "?"  # the dense model is loaded before it when codes are calibrated
     result = json.loads((Path(folder) / "base" / "finetune.json").read_text())["result"]
     return {"quantize": quantize, "weights": weights, "tokens_per_s": result["tokens"] / result["seconds"],
             "peak_bytes": usage.ru_maxrss * 1024, "held_out_loss": result["validation_loss"], "steps": result["steps"]}
