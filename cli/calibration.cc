@@ -7,7 +7,6 @@
 #include "core/rng.h"
 #include "model/calibrate.h"
 #include "model/codes_file.h"
-#include "model/fetch.h"
 #include "model/packed_batch.h"
 
 namespace elrea {
@@ -47,13 +46,13 @@ class RowSample {
   std::map<uint64_t, std::vector<int32_t>> kept_;
 };
 
-// All that the codes depend on beside the model itself.
+// All that the codes depend on; the model by its name, since loading compares its contents.
 Json CalibrationKey(const BackboneOptions& options, const DatasetOptions& rows) {
   Json files = Json::array();
   for (const std::string& file : rows.files) files.push_back(FileChecksumHex(file));
-  return {{"tokens", options.calibration_tokens}, {"dtype", ResolveDtype(options)}, {"files", files},
-          {"columns", rows.columns},              {"chat_template", rows.chat_template},
-          {"max_tokens", rows.max_tokens},        {"drop_duplicates", rows.drop_duplicates}};
+  return {{"model", options.path},           {"tokens", options.calibration_tokens}, {"dtype", ResolveDtype(options)}, {"files", files},
+          {"columns", rows.columns},         {"chat_template", rows.chat_template},
+          {"max_tokens", rows.max_tokens},   {"drop_duplicates", rows.drop_duplicates}};
 }
 
 bool IsOf(const fs::path& file, const BackboneOptions& options, const Json& key) {

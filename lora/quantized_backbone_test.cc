@@ -85,13 +85,6 @@ void ExpectEqualPasses(const ModelWeights& coded, torch::Dtype dtype) {
   EXPECT_GT(ours.gradient.norm().item<double>(), 0);
 }
 
-ModelConfig TinyPhi3Config() {
-  ModelConfig c = TinyLlamaConfig();
-  c.family = "phi3";
-  c.fused_qkv = c.fused_gate_up = true;
-  return c;
-}
-
 using Case = std::tuple<ModelConfig (*)(), WeightStorage, torch::Dtype>;
 class QuantizedBackbone : public testing::TestWithParam<Case> {};
 

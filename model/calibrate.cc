@@ -32,27 +32,28 @@ double OutputPower(const Tensor& matrix, const Tensor& moments) {
   return at::mm(matrix, moments).mul_(matrix).sum().item<double>();
 }
 
-Tensor Values(const MatrixCodes& codes) {
-  Tensor values = torch::empty({codes.rows(), codes.cols()});
-  codes.ReadInto(0, values);
-  return values;
+Tensor Values(const std::shared_ptr<const MatrixCodes>& codes) {
+  return FrozenMatrix({{{}, {codes, 0, codes->rows()}}}).Dense(torch::kFloat);
 }
 
 // Called by the pass after each product: quantises its matrices and puts what they give now in place of it.
 class Calibrator : public LinearDelta {
  public:
   Calibrator(const ModelWeights& weights, bool nested) : weights_(weights), nested_(nested) {
-    for (LayerWeights& layer : weights_.layers) {
-      for (Tensor* t : {&layer.q, &layer.k, &layer.v}) place_[t] = {&layer - weights_.layers.data(), LinearGroup::kQkv};
-      place_[&layer.o] = {&layer - weights_.layers.data(), LinearGroup::kO};
-      for (Tensor* t : {&layer.gate, &layer.up}) place_[t] = {&layer - weights_.layers.data(), LinearGroup::kGateUp};
-      place_[&layer.down] = {&layer - weights_.layers.data(), LinearGroup::kDown};
+    std::map<const Tensor*, Place> place;
+    for (size_t l = 0; l < weights_.layers.size(); ++l) {
+      LayerWeights& w = weights_.layers[l];
+      const auto layer = static_cast<int64_t>(l);
+      for (const Tensor* t : {&w.q, &w.k, &w.v}) place[t] = {layer, LinearGroup::kQkv};
+      place[&w.o] = {layer, LinearGroup::kO};
+      for (const Tensor* t : {&w.gate, &w.up}) place[t] = {layer, LinearGroup::kGateUp};
+      place[&w.down] = {layer, LinearGroup::kDown};
     }
-    const std::vector<TensorSlot> slots = ListTensors(weights_);
-    for (const StoredTensor& stored : StoredTensors(slots)) {
-      if (stored.slot.codes != nullptr) members_[place_.at(stored.slot.tensor)].push_back(stored);
+    for (const StoredTensor& stored : StoredTensors(ListTensors(weights_))) {
+      if (stored.slot.codes == nullptr) continue;
+      members_[place.at(stored.slot.tensor)].push_back(stored);
+      ++num_matrices_;
     }
-    num_matrices_ = std::ranges::count_if(slots, [](const TensorSlot& s) { return s.codes != nullptr && s.first_row == 0; });
     progress_ = std::make_unique<Progress>("calibrate", num_matrices_, "matrices");
   }
 
@@ -73,14 +74,16 @@ class Calibrator : public LinearDelta {
   }
 
  private:
+  using Place = std::pair<int64_t, LinearGroup>;  // layer and group
+
   // What the codes change in the matrix [out, in] f32.
   Tensor Quantise(const StoredTensor& stored, const Tensor& moments) {
     const Tensor values = stored.tensor.to(torch::kFloat);
     auto codes = QuantizeNf4(values, nested_, moments);
-    const Tensor change = Values(*codes) - values;
+    const Tensor change = Values(codes) - values;
     const double power = std::max(OutputPower(values, moments), 1e-30);
     found_.output_error += std::sqrt(std::max(0.0, OutputPower(change, moments)) / power);
-    const Tensor nearest = Values(*QuantizeNf4(values, nested_)) - values;
+    const Tensor nearest = Values(QuantizeNf4(values, nested_)) - values;
     found_.nearest_error += std::sqrt(std::max(0.0, OutputPower(nearest, moments)) / power);
     found_.matrices[stored.slot.hf_name] = std::move(codes);
     progress_->Add(1);
@@ -89,8 +92,7 @@ class Calibrator : public LinearDelta {
 
   ModelWeights weights_;  // shares the decoder's tensors
   bool nested_;
-  std::map<const Tensor*, std::pair<int64_t, LinearGroup>> place_;
-  std::map<std::pair<int64_t, LinearGroup>, std::vector<StoredTensor>> members_;
+  std::map<Place, std::vector<StoredTensor>> members_;
   int64_t num_matrices_ = 0;
   std::unique_ptr<Progress> progress_;
   CalibratedCodes found_;

@@ -15,13 +15,6 @@ namespace {
 
 using torch::Tensor;
 
-ModelConfig TinyPhi3Config() {
-  ModelConfig c = TinyLlamaConfig();
-  c.family = "phi3";
-  c.fused_qkv = c.fused_gate_up = true;
-  return c;
-}
-
 PackedBatch Text(int64_t vocab, int64_t rows, uint64_t seed, std::vector<std::vector<int32_t>>& kept) {
   for (int64_t r = 0; r < rows; ++r) {
     std::vector<int32_t> row;

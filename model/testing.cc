@@ -61,6 +61,13 @@ ModelConfig TinyLlamaConfig() {
   return c;
 }
 
+ModelConfig TinyPhi3Config() {
+  ModelConfig c = TinyLlamaConfig();
+  c.family = "phi3";
+  c.fused_qkv = c.fused_gate_up = true;
+  return c;
+}
+
 ModelConfig TinyGemma3Config() {
   ModelConfig c = FamilyByName("gemma3").defaults;
   c.vocab = 96;

@@ -16,6 +16,8 @@ ModelConfig TinyLlamaConfig();
 // bases, linear rope scaling, q and k norms, post norms, embedding and attention scales, soft cap on the
 // logits.
 ModelConfig TinyGemma3Config();
+// The tiny Llama with q, k and v in one stored matrix, and gate and up in another.
+ModelConfig TinyPhi3Config();
 
 // Random weights of deviation 1/sqrt(in), norms about one. Works for any valid config.
 ModelWeights MakeTinyModel(const ModelConfig& config, uint64_t seed, torch::Dtype dtype = torch::kFloat);

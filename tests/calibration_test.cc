@@ -107,6 +107,14 @@ TEST_F(CalibrationTest, AStudyChoosesItsCodesOnce) {
   const ProgramResult again = RunElrea(study);
   EXPECT_EQ(again.exit_code, 0) << again.err;
   EXPECT_EQ(again.err.find("nearest codes"), std::string::npos) << again.err;
+
+  // Another model in the same folder has codes of its own.
+  fs::copy(TinyModel(), rows_.folder() / "other", fs::copy_options::recursive);
+  std::vector<std::string> of_other = study;
+  of_other.insert(of_other.end(), {"--set", "model.path=" + (rows_.folder() / "other").string()});
+  const ProgramResult other = RunElrea(of_other);
+  EXPECT_EQ(other.exit_code, 0) << other.err;
+  EXPECT_NE(other.err.find("nearest codes"), std::string::npos) << other.err;
 }
 
 }  // namespace

@@ -114,15 +114,8 @@ ModelWeights Densified(const ModelWeights& coded, torch::Dtype dtype) {
   return dense;
 }
 
-ModelConfig TinyPhi3Config() {  // whose q, k and v share their codes
-  ModelConfig c = TinyLlamaConfig();
-  c.family = "phi3";
-  c.fused_qkv = c.fused_gate_up = true;
-  return c;
-}
-
 TEST_P(DeviceQuantizedTest, PassesComputeWhatTheDequantisedSelfDoes) {
-  for (ModelConfig (*config)() : {&TinyGemma3Config, &TinyPhi3Config}) {
+  for (ModelConfig (*config)() : {&TinyGemma3Config, &TinyPhi3Config}) {  // the second: slots that share their codes
     const TempDir temp;
     WriteHuggingFaceModel(MakeTinyModel(config(), 7), temp.path());
     for (const WeightStorage storage : {WeightStorage::kNf4Double, WeightStorage::kInt8}) {
