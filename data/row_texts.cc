@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "core/error.h"
-#include "core/mapped_pages.h"
+#include "core/memory_pages.h"
 
 namespace elrea {
 

@@ -8,7 +8,7 @@
 
 #include "core/error.h"
 #include "core/gguf.h"
-#include "core/mapped_pages.h"
+#include "core/memory_pages.h"
 #include "model/codes_file.h"
 #include "model/dequantize.h"
 #include "model/ggml_codes.h"
@@ -93,39 +93,45 @@ void Check(const GgufFile& file, const std::vector<TensorSlot>& slots) {
   }
 }
 
-// The slot's blocks in its own order of rows.
-std::shared_ptr<const MatrixCodes> KeptBlocks(const GgufTensor& source, const TensorSlot& slot) {
+// The slot's blocks in its own order of rows: in the mapped file itself where that is the file's order.
+std::shared_ptr<const MatrixCodes> KeptBlocks(const std::shared_ptr<const GgufFile>& file, const TensorSlot& slot) {
+  const GgufTensor& source = file->GetTensor(slot.gguf_name);
   const int64_t rows = slot.shape[0], cols = slot.shape[1];
   const int64_t row_bytes = cols / static_cast<int64_t>(GgmlBlockElements(source.type)) *
                             static_cast<int64_t>(GgmlBlockBytes(source.type));
-  const int64_t head_dim = slot.interleaved_heads > 0 ? rows / slot.interleaved_heads : 0;
+  const auto blocks = [&](int64_t first, int64_t count) {
+    return source.bytes.subspan(static_cast<size_t>(first * row_bytes), static_cast<size_t>(count * row_bytes));
+  };
+  if (slot.interleaved_heads == 0) {
+    const torch::Tensor bytes = MappedTensor(blocks(slot.first_row, rows), {rows, row_bytes}, torch::kByte, file);
+    return std::make_shared<const GgmlCodes>(source.type, bytes, cols);
+  }
+  const int64_t head_dim = rows / slot.interleaved_heads;
   torch::Tensor bytes = torch::empty({rows, row_bytes}, torch::kByte);
   for (int64_t row = 0; row < rows; ++row) {
-    const auto blocks = source.bytes.subspan(
-        static_cast<size_t>((slot.first_row + GgufSourceRow(row, head_dim)) * row_bytes), static_cast<size_t>(row_bytes));
-    std::memcpy(bytes.data_ptr<uint8_t>() + row * row_bytes, blocks.data(), blocks.size());
+    const auto from = blocks(slot.first_row + GgufSourceRow(row, head_dim), 1);
+    std::memcpy(bytes.data_ptr<uint8_t>() + row * row_bytes, from.data(), from.size());
   }
   DropMappedPages(source.bytes);
   return std::make_shared<const GgmlCodes>(source.type, bytes, cols);
 }
 
 // False where the slot is to be dense.
-bool FillCodes(const GgufFile& file, const TensorSlot& slot, WeightStorage storage, const CodesFile* codes) {
+bool FillCodes(const std::shared_ptr<const GgufFile>& file, const TensorSlot& slot, WeightStorage storage, const CodesFile* codes) {
   if (slot.codes == nullptr || storage == WeightStorage::kDense) return false;
   if (codes != nullptr) {
     *slot.codes = codes->Rows(slot);
     return true;
   }
-  const GgufTensor& source = file.GetTensor(slot.gguf_name);
   if (storage == WeightStorage::kKeep) {
-    if (!GgmlCodes::Serves(source.type, slot.shape[1])) return false;
-    *slot.codes = {KeptBlocks(source, slot), 0, slot.shape[0]};
+    if (!GgmlCodes::Serves(file->GetTensor(slot.gguf_name).type, slot.shape[1])) return false;
+    *slot.codes = {KeptBlocks(file, slot), 0, slot.shape[0]};
     return true;
   }
   TensorSlot whole = slot;
   torch::Tensor values = AllocateSlot(slot, torch::kFloat);
   whole.tensor = &values;
-  FillTensors(file, {whole});
+  FillTensors(*file, {whole});
   *slot.codes = {QuantizeFor(storage, values, slot.gguf_name), 0, slot.shape[0]};
   return true;
 }
@@ -157,18 +163,18 @@ torch::Tensor GgufSourceRows(int64_t rows, int64_t heads) {
 
 ModelWeights LoadGgufWeights(const std::filesystem::path& path, torch::Dtype dtype, WeightStorage storage,
                              const CodesFile* codes) {
-  const GgufFile file(path);
+  const auto file = std::make_shared<const GgufFile>(path);
   ModelWeights weights;
-  weights.config = ModelConfig::FromGguf(file);
+  weights.config = ModelConfig::FromGguf(*file);
   const std::vector<TensorSlot> slots = ListTensors(weights);
-  Check(file, slots);
-  weights.fingerprint = FileFingerprint(file);
+  Check(*file, slots);
+  weights.fingerprint = FileFingerprint(*file);
   std::vector<TensorSlot> dense;
   for (const TensorSlot& slot : slots) {
     if (!FillCodes(file, slot, storage, codes)) dense.push_back(slot);
   }
   for (const TensorSlot& slot : dense) *slot.tensor = AllocateSlot(slot, dtype);
-  FillTensors(file, dense);
+  FillTensors(*file, dense);
   if (weights.config.tied_embeddings) weights.head = weights.embedding;
   weights.origin = path.string();
   return weights;

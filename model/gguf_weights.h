@@ -10,7 +10,8 @@ namespace elrea {
 
 class CodesFile;
 
-// As LoadModelWeights. The file is mapped while loading and released after.
+// As LoadModelWeights. The file is mapped while loading and released after, but for blocks that are kept: they stay where
+// they lie, unless their rows have to be put in order, and the file is not to be changed in place while they live.
 // codes: what holds the layers' matrices instead, or null.
 ModelWeights LoadGgufWeights(const std::filesystem::path& path, torch::Dtype dtype, WeightStorage storage,
                              const CodesFile* codes);

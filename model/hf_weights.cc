@@ -8,7 +8,6 @@
 #include <memory>
 
 #include "core/error.h"
-#include "core/mapped_pages.h"
 #include "core/safetensors.h"
 #include "model/bitsandbytes.h"
 #include "model/codes_file.h"
@@ -168,15 +167,9 @@ bool IsAligned(const TensorView& view) {
   return reinterpret_cast<uintptr_t>(view.bytes.data()) % DTypeBytes(view.dtype) == 0;
 }
 
-// A dense tensor of the checkpoint, in the mapped file itself where it can be. It keeps the file mapped, and its pages
-// leave the memory with it.
+// A dense tensor of the checkpoint, in the mapped file itself where it can be.
 torch::Tensor StoredValues(const TensorView& view, torch::Dtype type, std::shared_ptr<const SafetensorsFile> file) {
-  if (IsAligned(view)) {
-    // from_blob wants a mutable pointer; the map is read-only, and only read
-    return torch::from_blob(
-        const_cast<std::byte*>(view.bytes.data()), view.shape,
-        [file = std::move(file), bytes = view.bytes](void*) { DropMappedPages(bytes); }, torch::dtype(type));
-  }
+  if (IsAligned(view)) return MappedTensor(view.bytes, view.shape, type, std::move(file));
   torch::Tensor values = torch::empty(view.shape, torch::dtype(type));
   std::memcpy(values.data_ptr(), view.bytes.data(), view.bytes.size());
   return values;

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/memory_pages.h"
 #include "core/text.h"
 #include "model/family.h"
 
@@ -204,12 +205,22 @@ void CheckTensors(const std::vector<TensorSlot>& slots, std::string TensorSlot::
 
 torch::Tensor AllocateSlot(const TensorSlot& slot, torch::Dtype dtype) {
   try {
-    return torch::empty(slot.shape, torch::dtype(slot.is_vector() ? torch::kFloat : dtype));
+    const torch::Tensor memory = torch::empty(slot.shape, torch::dtype(slot.is_vector() ? torch::kFloat : dtype));
+    UseHugePages({static_cast<const std::byte*>(memory.const_data_ptr()), memory.nbytes()});
+    return memory;
   } catch (const c10::Error&) {
     throw Error(ErrorKind::kUnavailable,
                 fmt::format("no memory for tensor {} {}; use a smaller model or a machine with more memory",
                             slot.hf_name, ShapeText(slot.shape)));
   }
+}
+
+torch::Tensor MappedTensor(std::span<const std::byte> bytes, const std::vector<int64_t>& shape, torch::Dtype type,
+                           std::shared_ptr<const void> file) {
+  // from_blob wants a mutable pointer; the map is read-only, and only read
+  return torch::from_blob(
+      const_cast<std::byte*>(bytes.data()), shape, [file = std::move(file), bytes](void*) { DropMappedPages(bytes); },
+      torch::dtype(type));
 }
 
 std::string Fingerprint(const std::map<std::string, FingerprintEntry>& tensors) {

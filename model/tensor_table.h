@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -58,6 +60,11 @@ std::string ShapeText(const std::vector<int64_t>& shape);
 // Uninitialised memory of the slot's shape, in f32 for a vector and else in `dtype`; kUnavailable when there is
 // none.
 torch::Tensor AllocateSlot(const TensorSlot& slot, torch::Dtype dtype);
+
+// A tensor that lies in a mapped file, which `file` keeps mapped; its pages leave the memory with it. bytes: at an address
+// that suits the type.
+torch::Tensor MappedTensor(std::span<const std::byte> bytes, const std::vector<int64_t>& shape, torch::Dtype type,
+                           std::shared_ptr<const void> file);
 
 // One line per tensor in, one number out: the fingerprint of a checkpoint. `tensors` maps each name to its
 // type and bytes; the order of files and shards plays no part.
