@@ -59,8 +59,10 @@ std::string MatchText(const PairedDifference& d) {
                      PText(d.p));
 }
 
-// 1: the interval is above zero, -1: below, 0: neither.
+// 1: above zero, -1: below, 0: neither is shown. The bootstrap and the permutation must agree, as near the border one of
+// them alone is often mistaken.
 int Side(const PairedDifference& d) {
+  if (d.p >= 0.05) return 0;
   return d.value.interval.low > 0 ? 1 : d.value.interval.high < 0 ? -1 : 0;
 }
 

@@ -10,7 +10,8 @@
 namespace elrea {
 
 enum class Verdict {
-  kConfirmed,     // some measure's 95% interval is on the paper's side of zero, and none is on the other
+  // Some measure is on the paper's side of zero by its 95% interval and its p-value (below 0.05), and none is on the other.
+  kConfirmed,
   kNotConfirmed,  // anything else that was measured
   kNotMeasured    // a method that it takes was not run, or failed
 };

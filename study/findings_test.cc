@@ -53,6 +53,15 @@ TEST(Findings, TheOtherSideOrNoSideIsNotConfirmed) {
   EXPECT_NE(none.evidence.find("no difference"), std::string::npos) << none.evidence;
 }
 
+// Of three rows that all gain alike the bootstrap's interval is a point; no permutation of so few is surprising.
+TEST(Findings, AnIntervalAloneConfirmsNothing) {
+  const Finding finding = About({RecordOf("base", {{0, OutcomeOf({}, {2.0, 2.1, 2.2})}}),
+                                 RecordOf("ensemble", {{0, OutcomeOf({}, {1.9, 2.0, 2.1})}})},
+                                "than the base adapter");
+  EXPECT_EQ(finding.verdict, Verdict::kNotConfirmed);
+  EXPECT_NE(finding.evidence.find("no difference that these rows show"), std::string::npos) << finding.evidence;
+}
+
 TEST(Findings, MeasuresThatDisagreeConfirmNothing) {
   MethodRecord base = RecordOf("base", {{0, OutcomeOf({1, 1, 1, 1, 1, 1, 1, 1}, {2, 2, 2, 2, 2, 2, 2, 2})}});
   MethodRecord ensemble = RecordOf("ensemble", {{0, OutcomeOf({0, 0, 0, 0, 0, 0, 0, 0}, {1, 1, 1, 1, 1, 1, 1, 1})}});
