@@ -7,6 +7,8 @@
 #include "core/rng.h"
 #include "model/calibrate.h"
 #include "model/codes_file.h"
+#include "model/fetch.h"
+#include "model/hf_weights.h"
 #include "model/packed_batch.h"
 
 namespace elrea {
@@ -62,6 +64,8 @@ bool IsOf(const fs::path& file, const BackboneOptions& options, const Json& key)
 }
 
 void Calibrate(const BackboneOptions& options, const DatasetOptions& rows, const Json& key, const fs::path& file) {
+  // Loading would say so too, but only after the codes were made.
+  if (const fs::path model = ResolveModel(options.path); fs::is_directory(model)) RefuseQuantisedCheckpoint(model);
   BackboneOptions dense = options;
   dense.quantize = "none";
   dense.device = "cpu";

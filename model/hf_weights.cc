@@ -228,8 +228,8 @@ class SlotFiller {
   std::shared_ptr<const MatrixCodes> last_;
 };
 
-void RefuseSecondQuantisation(const QuantisedMatrices& quantised, WeightStorage storage, const std::string& origin) {
-  if (quantised.empty() || storage == WeightStorage::kDense || storage == WeightStorage::kKeep) return;
+void RefuseSecondQuantisation(const QuantisedMatrices& quantised, const std::string& origin) {
+  if (quantised.empty()) return;
   throw Error(ErrorKind::kInvalidInput,
               fmt::format("{}: {} is quantised already; use keep to hold it in its own codes", origin,
                           quantised.begin()->first));
@@ -250,7 +250,7 @@ ModelWeights LoadHuggingFaceWeights(const std::filesystem::path& directory, torc
   const std::vector<TensorSlot> slots = ListTensors(weights);
   const QuantisedMatrices quantised = FindBitsAndBytes(checkpoint.tensors, directory.string());
   Check(checkpoint, quantised, slots, weights.config, directory.string());
-  RefuseSecondQuantisation(quantised, storage, directory.string());
+  if (storage != WeightStorage::kDense && storage != WeightStorage::kKeep) RefuseSecondQuantisation(quantised, directory.string());
   weights.fingerprint = CheckpointFingerprint(checkpoint);
   const torch::NoGradGuard no_grad;
   SlotFiller filler(checkpoint, quantised, dtype, storage, directory.string());
@@ -264,6 +264,11 @@ ModelWeights LoadHuggingFaceWeights(const std::filesystem::path& directory, torc
   if (weights.config.tied_embeddings) weights.head = weights.embedding;
   weights.origin = directory.string();
   return weights;
+}
+
+void RefuseQuantisedCheckpoint(const std::filesystem::path& directory) {
+  const Checkpoint checkpoint = OpenCheckpoint(directory);
+  RefuseSecondQuantisation(FindBitsAndBytes(checkpoint.tensors, directory.string()), directory.string());
 }
 
 }  // namespace elrea

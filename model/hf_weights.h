@@ -16,4 +16,8 @@ class CodesFile;
 ModelWeights LoadHuggingFaceWeights(const std::filesystem::path& directory, torch::Dtype dtype,
                                     WeightStorage storage, const CodesFile* codes);
 
+// kInvalidInput when bitsandbytes has quantised the checkpoint already, so that its codes cannot be chosen anew. Reads
+// the headers only.
+void RefuseQuantisedCheckpoint(const std::filesystem::path& directory);
+
 }  // namespace elrea

@@ -97,6 +97,17 @@ TEST_F(CalibrationTest, DamagedAndMissingCodesAreNamed) {
   ExpectRefused(RunElrea(ask), kMissing, {"backbone.safetensors"});
 }
 
+TEST_F(CalibrationTest, AQuantisedCheckpointIsRefusedBeforeAnyWork) {
+  const fs::path quantized = rows_.folder() / "quantized";
+  ASSERT_EQ(RunElrea({"model", "quantize", TinyModel(), "--to", "nf4", "--output", quantized}).exit_code, 0);
+  std::vector<std::string> arguments = Quantized("nf4", "600");
+  arguments.insert(arguments.end(), {"--set", "model.path=" + quantized.string()});
+  const ProgramResult result = Train(rows_.run(), arguments);
+  ExpectRefused(result, kInvalid, {"quantised already", "keep"});
+  EXPECT_EQ(result.err.find("loaded"), std::string::npos) << result.err;
+  EXPECT_FALSE(fs::exists(codes()));
+}
+
 TEST_F(CalibrationTest, AStudyChoosesItsCodesOnce) {
   const std::vector<std::string> study = {"study", "--config", rows_.config(), "--out", rows_.folder() / "study",
                                           "--set", "model.quantize=nf4", "--set", "model.calibration_tokens=600",
