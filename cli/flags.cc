@@ -20,7 +20,7 @@ void AddSetFlag(CLI::App& command, std::vector<std::string>& overrides) {
 }  // namespace
 
 void AddRunFlags(CLI::App& command, RunFlags& flags) {
-  command.add_option("--run,--out", flags.directory, "folder of the run; made when it does not exist")
+  command.add_option("--out,--run", flags.directory, "folder of the run; made when it does not exist")
       ->required()
       ->type_name("DIR");
   command.add_option("--config", flags.config, "YAML file; without it, the options saved in the run")

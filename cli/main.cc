@@ -25,6 +25,16 @@ void AddCommands(CLI::App& app, elrea::Invocation& invocation) {
   }
 }
 
+// "elrea adapter merge": what the words came to before one was not understood.
+std::string CommandUnderway(const CLI::App& app) {
+  std::string command = app.get_name();
+  for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
+    at = at->get_subcommands().front();
+    command += " " + at->get_name();
+  }
+  return command;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -42,9 +52,9 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& failure) {
     if (failure.get_exit_code() == 0) return app.exit(failure);  // --help, --version
-    return elrea::FailUsage(failure.what());
+    return elrea::FailUsage(failure.what(), CommandUnderway(app));
   }
-  if (!invocation.action) return elrea::FailUsage("no command given");
+  if (!invocation.action) return elrea::FailUsage("no command given", app.get_name());
   elrea::RestartWithShortSpins(argv);
   return elrea::RunAction(invocation);
 }

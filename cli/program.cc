@@ -110,8 +110,8 @@ int RunAction(const Invocation& invocation) {
   }
 }
 
-int FailUsage(const std::string& message) {
-  return Fail(ErrorKind::kInvalidInput, message + "; see `elrea --help` or `elrea COMMAND --help`");
+int FailUsage(const std::string& message, const std::string& command) {
+  return Fail(ErrorKind::kInvalidInput, fmt::format("{}; see `{} --help`", message, command));
 }
 
 }  // namespace elrea

@@ -22,7 +22,7 @@ void RestartWithShortSpins(char** argv);
 // failure.
 int RunAction(const Invocation& invocation);
 
-// Prints `error: ...` with a hint at --help; the exit code of invalid input.
-int FailUsage(const std::string& message);
+// Prints `error: ...` with a hint at the --help of `command`, "elrea adapter merge"; the exit code of invalid input.
+int FailUsage(const std::string& message, const std::string& command);
 
 }  // namespace elrea

@@ -182,11 +182,27 @@ TEST(Eval, GoesOnOnlyWithTheDecodingWeightsOfItsFolder) {
   EXPECT_EQ(ReadJsonFile(out / "eval.json"), manifest);
 }
 
+// A mistake on the command line is answered with the help page that lists what would have been right.
+TEST(CommandLine, MistakesPointToTheCommandsOwnHelp) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> mistakes = {
+      {{"run"}, "--out is required; see `elrea run --help`"},
+      {{"adapter", "merge"}, "ADAPTER is required; see `elrea adapter merge --help`"},
+      {{"model", "info", "--nowhere"}, "see `elrea model info --help`"},
+      {{"nothing"}, "see `elrea --help`"},
+      {{}, "no command given; see `elrea --help`"}};
+  for (const auto& [arguments, said] : mistakes) {
+    const ProgramResult result = RunElrea(arguments);
+    EXPECT_EQ(result.exit_code, 2) << said;
+    EXPECT_NE(ErrorLine(result).find(said), std::string::npos) << result.err;
+  }
+}
+
 TEST(Help, IsThereForEveryCommand) {
   const ProgramResult top = RunElrea({"--help"});
   EXPECT_EQ(top.exit_code, 0);
   for (const char* command : {"run", "data", "train", "features", "cluster", "experts", "route", "generate",
-                              "chat", "eval", "inspect", "tokenize", "embed", "render", "score", "model", "config", "study"}) {
+                              "chat", "eval", "inspect", "tokenize", "embed", "render", "score", "model", "adapter", "serve", "config",
+                              "study"}) {
     EXPECT_NE(top.out.find(command), std::string::npos) << command;
     const ProgramResult help = RunElrea({command, "--help"});
     EXPECT_EQ(help.exit_code, 0) << command;
