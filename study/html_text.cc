@@ -9,10 +9,10 @@ namespace {
 
 constexpr const char* kStyle = R"(
 :root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1240px; margin: 2rem auto; padding: 0 1.2rem; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1290px; margin: 2rem auto; padding: 0 1.2rem; }
 h1 { font-size: 1.7rem; } h2 { font-size: 1.2rem; margin-top: 2.4rem; border-bottom: 1px solid #ddd; padding-bottom: .2rem; }
 p, li { max-width: 75ch; } .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 12px; } th, td { padding: .2rem .4rem; text-align: right; white-space: nowrap; }
+table { border-collapse: collapse; font-size: 12px; } th, td { padding: .2rem .35rem; text-align: right; white-space: nowrap; }
 th { white-space: normal; border-bottom: 2px solid #999; vertical-align: bottom; } td { border-bottom: 1px solid #eee; }
 th:first-child, td:first-child, .left { text-align: left; } .text td { white-space: normal; text-align: left; vertical-align: top; }
 .text th { text-align: left; } .text .better, .text .worse, .text .quiet { white-space: nowrap; }
