@@ -7,11 +7,12 @@
 //   Product     pending = W o, h = A o
 //   Join        pending += b + B h, r += pending; x = norm(r)
 //   Product     gate, up = W x, h = A x
-//   Activate    gate, up += b + B h; f(gate) * up                      by block of 32
+//   Activate    gate, up += b + B h; f(gate) * up                      by block of 32, the thread's that made it
 //   Product     pending = W a, h = A a
 //
 // Phases that make a product's input also quantise it, block by block. The rows of a request differ little
-// and are quantised as differences to the heaviest of them, in a short phase after that row's own codes.
+// and are quantised as differences to the heaviest of them, in a short phase after that row's own codes where
+// another thread may have made these.
 #include "model/decode_engine.h"
 
 #include <ATen/Parallel.h>
@@ -19,6 +20,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <array>
 
 #include "core/error.h"
 #include "model/decode_attention.h"
@@ -47,10 +49,9 @@ struct Range {
   int64_t begin, end;
 };
 
-// The codes of a slice of own row `row`. Differences wait until their references are there (MeetQuantized).
+// The codes of a slice of own row `row`. Differences wait until their references are there.
 void QuantizeSlice(const float* x, int64_t begin, int64_t end, int64_t row, QuantizedRows& out) {
-  if (!out.is_own(row)) return;
-  for (int64_t i = begin; i < end; i += kActivationBlock) out.SetBlock(row, i / kActivationBlock, x + i);
+  if (out.is_own(row)) out.SetBlocks(row, begin / kActivationBlock, end / kActivationBlock, x);
 }
 
 // The row that each row is written as a difference to: the heaviest of its request, of equal ones the first.
@@ -131,17 +132,21 @@ class DecodeEngine::Worker {
   void MeetQuantized(Lines& x, QuantizedRows& out) {
     Meet();
     if (!out.has_differences()) return;
-    const int64_t blocks = out.num_blocks(), in = blocks * kActivationBlock;
+    const int64_t blocks = out.num_blocks();
     const Range mine = Mine(num_rows() * blocks);
-    for (int64_t at = mine.begin; at < mine.end; ++at) {
-      const int64_t row = at / blocks, begin = at % blocks * kActivationBlock;
-      if (out.is_own(row)) continue;
-      out.SetDifference(row, at % blocks, Row(x, row, in) + begin, Row(x, out.reference(row), in) + begin);
+    for (int64_t at = mine.begin; at < mine.end;) {
+      const int64_t row = at / blocks, begin = at % blocks, end = std::min(blocks, begin + mine.end - at);
+      QuantizeDifference(x, row, begin, end, out);
+      at += end - begin;
     }
     Meet();
   }
+  static void QuantizeDifference(Lines& x, int64_t row, int64_t begin, int64_t end, QuantizedRows& out) {
+    const int64_t in = out.num_blocks() * kActivationBlock;
+    if (!out.is_own(row)) out.SetDifferences(row, begin, end, Row(x, row, in), Row(x, out.reference(row), in));
+  }
   int64_t num_rows() const { return static_cast<int64_t>(space_.rows.size()); }
-  static float* Row(Lines& lines, int64_t row, int64_t width) { return lines.data() + row * width; }
+  static float* Row(Lines& lines, int64_t row, int64_t width) { return lines.data() + row * LineStride(width); }
 
   // residual [rows, dim] from the vocabulary's rows: the packed ones where they are the embedding too.
   void Embed() {
@@ -185,10 +190,19 @@ class DecodeEngine::Worker {
     MeetQuantized(space_.normed, space_.x);
   }
 
+  // Tiles of outputs that this thread computes: of gate and up those that it activates.
+  std::array<Range, 2> Tiles(LinearGroup group, const PackedLinear& linear) const {
+    const int64_t tiles = linear.num_tiles();
+    if (group != LinearGroup::kGateUp) return {Mine(tiles), Range{0, 0}};
+    constexpr int64_t kPerBlock = kActivationBlock / PackedMatrix::kTile;
+    const Range mine = Mine(tiles / 2 / kPerBlock);
+    const int64_t begin = mine.begin * kPerBlock, end = mine.end * kPerBlock;
+    return {Range{begin, end}, Range{tiles / 2 + begin, tiles / 2 + end}};
+  }
+
   // y [rows, out] = x W^T, low_rank [rows, slots * rank] = x A^T. `quantized` is x [rows, in].
-  void Product(int64_t layer, LinearGroup group, const PackedLinear& linear, const QuantizedRows& quantized,
-               const Lines& x, Lines& y) {
-    const Range tiles = Mine(linear.num_tiles());
+  void Product(int64_t layer, LinearGroup group, const PackedLinear& linear, const QuantizedRows& quantized, Lines& x,
+               Lines& y) {
     const int64_t out = linear.num_tiles() * PackedMatrix::kTile,
                   in = quantized.num_blocks() * kActivationBlock;
     // A product of several rows leaves the memory idle: adapters and caches come near meanwhile, a run's per
@@ -197,15 +211,18 @@ class DecodeEngine::Worker {
     for (int64_t s = 0; s < slices; ++s) {
       PrefetchAdapter(space_.runs[s], layer, group, in);
       if (group == LinearGroup::kQkv) PrefetchCaches(space_.runs[s], layer);
-      linear.Multiply(quantized, tiles.begin + (tiles.end - tiles.begin) * s / slices,
-                      tiles.begin + (tiles.end - tiles.begin) * (s + 1) / slices, y.data(), out);
+      for (const Range& tiles : Tiles(group, linear)) {
+        const int64_t count = tiles.end - tiles.begin;
+        linear.Multiply(quantized, tiles.begin + count * s / slices, tiles.begin + count * (s + 1) / slices, y.data(),
+                        LineStride(out));
+      }
     }
     for (const AdapterRun& run : space_.runs) {
       if (run.adapter == nullptr) continue;
       const LowRankGroup& g = run.adapter->group(layer, group);
       const Range mine = Mine(static_cast<int64_t>(g.slots.size()) * run.adapter->rank);
       for (int64_t row = run.begin; row < run.end; ++row) {
-        RowDots(x.data() + row * in, static_cast<const T*>(g.a) + mine.begin * in, mine.end - mine.begin, in,
+        RowDots(Row(x, row, in), static_cast<const T*>(g.a) + mine.begin * in, mine.end - mine.begin, in,
                 Row(space_.low_rank, row, space_.low_rank_width) + mine.begin);
       }
     }
@@ -302,11 +319,10 @@ class DecodeEngine::Worker {
   }
 
   void ActivateBlocks(int64_t layer) {
-    const int64_t ffn = config_.ffn, blocks = ffn / kActivationBlock;
-    const Range mine = Mine(num_rows() * blocks);
-    for (int64_t at = mine.begin; at < mine.end;) {
-      const int64_t row = at / blocks, begin = at % blocks * kActivationBlock;
-      const int64_t end = std::min(ffn, begin + (mine.end - at) * kActivationBlock);
+    const int64_t ffn = config_.ffn;
+    const Range blocks = Mine(ffn / kActivationBlock);
+    const int64_t begin = blocks.begin * kActivationBlock, end = blocks.end * kActivationBlock;
+    for (int64_t row = 0; row < num_rows(); ++row) {
       float *gate = Row(space_.gate_up, row, 2 * ffn), *up = gate + ffn, *act = Row(space_.act, row, ffn);
       FinishProduct(layer, LinearGroup::kGateUp, row, gate, begin, end);
       FinishProduct(layer, LinearGroup::kGateUp, row, gate, ffn + begin, ffn + end);
@@ -314,9 +330,9 @@ class DecodeEngine::Worker {
         Store(act + i, Activate(config_.activation, Load(gate + i)) * Load(up + i));
       }
       QuantizeSlice(act, begin, end, row, space_.a);
-      at += (end - begin) / kActivationBlock;
     }
-    MeetQuantized(space_.act, space_.a);
+    for (int64_t row = 0; row < num_rows(); ++row) QuantizeDifference(space_.act, row, blocks.begin, blocks.end, space_.a);
+    Meet();
   }
 
   static float WeightIn(int64_t request, const DecodeRow& row) {
@@ -347,7 +363,7 @@ class DecodeEngine::Worker {
   // With a soft-cap each row needs its own logits: sum of weight * cap tanh(logit / cap).
   void CappedLogits() {
     const Range tiles = Mine(packed_.head.num_tiles());
-    packed_.head.Multiply(space_.x, tiles.begin, tiles.end, space_.row_logits.data(), config_.vocab);
+    packed_.head.Multiply(space_.x, tiles.begin, tiles.end, space_.row_logits.data(), LineStride(config_.vocab));
     const auto cap = static_cast<float>(config_.final_logit_softcap);
     for (int64_t v = tiles.begin * PackedMatrix::kTile; v < tiles.end * PackedMatrix::kTile; v += kLanes) {
       for (int64_t request = 0; request < space_.num_requests; ++request) {
@@ -415,7 +431,7 @@ void DecodeEngine::Prepare(std::span<const DecodeRow> rows, int64_t num_requests
   s.rope.clear();
   for (int64_t layer = 0; layer < c.layers; ++layer) s.rope.push_back(decoder_.RopeFor(layer, longest));
   const auto sized = [&](Lines& lines, int64_t count, int64_t width) {
-    lines.resize(static_cast<size_t>(count * width));
+    lines.resize(static_cast<size_t>(count * LineStride(width)));
   };
   const int64_t q_width = c.heads * c.head_dim;
   for (auto* lines : {&s.residual, &s.normed, &s.pending}) sized(*lines, n, c.dim);

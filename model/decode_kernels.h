@@ -26,6 +26,10 @@ struct LineAllocator {
 };
 using Lines = std::vector<float, LineAllocator<float>>;
 
+// Of rows of `width` f32: an odd number of cache lines, so that the same column of many rows does not fall into a few sets
+// of a cache.
+inline int64_t LineStride(int64_t width) { return (((width + 15) / 16) | 1) * 16; }
+
 // Asks for [begin, end) of an array to be brought near.
 template <typename T>
 void Prefetch(const T* data, int64_t begin, int64_t end) {

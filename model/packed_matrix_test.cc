@@ -47,11 +47,7 @@ class PackedMatrixTest : public testing::TestWithParam<GgmlType> {
   static std::vector<float> Product(const PackedMatrix& packed, const float* x, int64_t rows) {
     QuantizedRows quantized;
     quantized.Resize(kIn, rows);
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t b = 0; b < kIn / kActivationBlock; ++b) {
-        quantized.SetBlock(r, b, x + r * kIn + b * kActivationBlock);
-      }
-    }
+    for (int64_t r = 0; r < rows; ++r) quantized.SetBlocks(r, 0, kIn / kActivationBlock, x + r * kIn);
     std::vector<float> y(static_cast<size_t>(rows * kOut));
     packed.Multiply(quantized, 0, 1, y.data(), kOut);
     packed.Multiply(quantized, 1, packed.num_tiles(), y.data(), kOut);
@@ -119,13 +115,10 @@ TEST_P(PackedMatrixTest, DifferencesGiveTheRowsProductsWithinTheirOwnSize) {
   quantized.Resize(kIn, references);
   ASSERT_EQ(quantized.num_planes(), 2 * 3 + 16);
   for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t b = 0; b < kIn / kActivationBlock; ++b) {
-      const float* block = &x[r * kIn + b * kActivationBlock];
-      if (references[r] == r) {
-        quantized.SetBlock(r, b, block);
-      } else {
-        quantized.SetDifference(r, b, block, &x[references[r] * kIn + b * kActivationBlock]);
-      }
+    if (references[r] == r) {
+      quantized.SetBlocks(r, 0, kIn / kActivationBlock, &x[r * kIn]);
+    } else {
+      quantized.SetDifferences(r, 0, kIn / kActivationBlock, &x[r * kIn], &x[references[r] * kIn]);
     }
   }
   std::vector<float> y(static_cast<size_t>(rows * kOut));

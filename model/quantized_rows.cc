@@ -1,5 +1,6 @@
 #include "model/quantized_rows.h"
 
+#include <algorithm>
 #include <cstring>
 #include <numeric>
 
@@ -7,6 +8,7 @@
 
 namespace elrea {
 
+using simd::Quad;
 using simd::Vec;
 using simd::VecI;
 
@@ -17,27 +19,55 @@ constexpr float kMaxDifferenceCode = 127;  // one byte
 constexpr float kRounder = 12582912;       // 1.5 * 2^23: adding it rounds to an integer
 constexpr float kSmallest = 1e-30f;        // below, a block is zero: its scale's inverse would overflow
 
-// Half a block, in the lanes of a vector.
-constexpr int64_t kHalf = simd::kLanes;
+constexpr int64_t kHalf = simd::kLanes;    // of a block, in the lanes of a vector
+
+// As many blocks are quantised at once as the reductions of a group take (simd::Sum4), so that their latencies overlap.
+constexpr int kGroup = 4;
+using Halves = Vec[2 * kGroup];
+using Targets = QuantizedBlock* [kGroup];
+
+// Blocks b .. b + 3; behind the last one the last one again, which is then written more than once.
+int64_t InGroup(int64_t b, int k, int64_t end) { return std::min(b + k, end - 1); }
 
 Vec Round(Vec x) { return (x + kRounder) - kRounder; }
+Vec Size(Vec x) { return x < 0 ? -x : x; }
 
-float LargestSize(Vec a, Vec b) {
-  const Vec size_a = a < 0 ? -a : a, size_b = b < 0 ? -b : b;
-  return simd::Max(size_a > size_b ? size_a : size_b);
+// The largest magnitude of each block.
+Quad LargestSizes(const Halves& x) {
+  Vec largest[kGroup];
+#pragma GCC unroll 4
+  for (int k = 0; k < kGroup; ++k) {
+    const Vec a = Size(x[2 * k]), b = Size(x[2 * k + 1]);
+    largest[k] = a > b ? a : b;
+  }
+  return simd::Max4(largest[0], largest[1], largest[2], largest[3]);
+}
+
+// What the elements of each block are multiplied with, and the codes after: 0 for a block that is zero.
+struct Scales {
+  Quad inverse, scale;
+};
+Scales ScalesFor(const Halves& x, float max_code) {
+  const Quad largest = LargestSizes(x), zero = {};
+  return {largest > kSmallest ? max_code / largest : zero, largest > kSmallest ? largest * (1 / max_code) : zero};
 }
 
 // q: integers that fit a byte.
-void SetHalf(QuantizedBlock& block, int half, Vec q) {
+void SetGroup(const Targets& to, const Halves& q, Quad scale) {
   using Bytes = int8_t __attribute__((vector_size(16)));
-  const Bytes bytes = __builtin_convertvector(__builtin_convertvector(q, VecI), Bytes);
-  std::memcpy(block.codes + kHalf * half, &bytes, sizeof bytes);
-  block.half_sums[half] = static_cast<int32_t>(simd::Sum(q));  // below 2^24: exact
-}
-
-void SetScale(QuantizedBlock& block, float scale) {
-  block.scale = scale;
-  block.scaled_sum = scale * static_cast<float>(block.half_sums[0] + block.half_sums[1]);
+  const Quad sums[2] = {simd::Sum4(q[0], q[1], q[2], q[3]), simd::Sum4(q[4], q[5], q[6], q[7])};  // below 2^24: exact
+#pragma GCC unroll 4
+  for (int k = 0; k < kGroup; ++k) {
+    QuantizedBlock& block = *to[k];
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      const Bytes bytes = __builtin_convertvector(__builtin_convertvector(q[2 * k + h], VecI), Bytes);
+      std::memcpy(block.codes + kHalf * h, &bytes, sizeof bytes);
+      block.half_sums[h] = static_cast<int32_t>(sums[k / 2][k % 2 * 2 + h]);
+    }
+    block.scale = scale[k];
+    block.scaled_sum = scale[k] * (sums[k / 2][k % 2 * 2] + sums[k / 2][k % 2 * 2 + 1]);
+  }
 }
 
 }  // namespace
@@ -60,33 +90,48 @@ void QuantizedRows::Resize(int64_t in, int64_t rows) {
   Resize(in, own);
 }
 
-void QuantizedRows::SetBlock(int64_t row, int64_t block, const float* x) {
-  QuantizedBlock &hi = at(block, plane(row)), &lo = at(block, plane(row) + 1);
-  const Vec halves[2] = {simd::Load(x), simd::Load(x + kHalf)};
-  const float largest = LargestSize(halves[0], halves[1]);
-  const float inverse = largest > kSmallest ? kMaxCode / largest : 0.0f;
-  for (int h = 0; h < 2; ++h) {
-    const Vec q = Round(halves[h] * inverse);
-    const Vec high = Round(q * (1.0f / 256));  // leaves [-128, 128]; 128, at a tie, is carried
-    Vec low = q - high * 256.0f;
-    const Vec carry = low > 127.0f ? simd::Splat(1) : simd::Splat(0);
-    low = low - carry * 256.0f;
-    SetHalf(hi, h, high + carry);
-    SetHalf(lo, h, low);
+void QuantizedRows::SetBlocks(int64_t row, int64_t begin, int64_t end, const float* x) {
+  for (int64_t b = begin; b < end; b += kGroup) {
+    Halves halves, highs, lows;
+    Targets hi, lo;
+    for (int k = 0; k < kGroup; ++k) {
+      const int64_t block = InGroup(b, k, end);
+      hi[k] = &at(block, plane(row));
+      lo[k] = &at(block, plane(row) + 1);
+      for (int h = 0; h < 2; ++h) halves[2 * k + h] = simd::Load(x + block * kActivationBlock + h * kHalf);
+    }
+    const Scales scales = ScalesFor(halves, kMaxCode);
+#pragma GCC unroll 8
+    for (int h = 0; h < 2 * kGroup; ++h) {
+      const Vec q = Round(halves[h] * scales.inverse[h / 2]);
+      const Vec high = Round(q * (1.0f / 256));  // leaves [-128, 128]; 128, at a tie, is carried
+      const Vec low = q - high * 256.0f;
+      const Vec carry = low > 127.0f ? simd::Splat(1) : simd::Splat(0);
+      highs[h] = high + carry;
+      lows[h] = low - carry * 256.0f;
+    }
+    SetGroup(hi, highs, 256 * scales.scale);
+    SetGroup(lo, lows, scales.scale);
   }
-  const float scale = inverse > 0 ? largest * (1 / kMaxCode) : 0.0f;
-  SetScale(hi, 256 * scale);
-  SetScale(lo, scale);
 }
 
-void QuantizedRows::SetDifference(int64_t row, int64_t block, const float* x, const float* reference) {
-  QuantizedBlock& b = at(block, plane(row));
-  const Vec halves[2] = {simd::Load(x) - simd::Load(reference),
-                         simd::Load(x + kHalf) - simd::Load(reference + kHalf)};
-  const float largest = LargestSize(halves[0], halves[1]);
-  const float inverse = largest > kSmallest ? kMaxDifferenceCode / largest : 0.0f;
-  for (int h = 0; h < 2; ++h) SetHalf(b, h, Round(halves[h] * inverse));
-  SetScale(b, inverse > 0 ? largest * (1 / kMaxDifferenceCode) : 0.0f);
+void QuantizedRows::SetDifferences(int64_t row, int64_t begin, int64_t end, const float* x, const float* reference) {
+  for (int64_t b = begin; b < end; b += kGroup) {
+    Halves halves, codes;
+    Targets to;
+    for (int k = 0; k < kGroup; ++k) {
+      const int64_t block = InGroup(b, k, end);
+      to[k] = &at(block, plane(row));
+      for (int h = 0; h < 2; ++h) {
+        const int64_t i = block * kActivationBlock + h * kHalf;
+        halves[2 * k + h] = simd::Load(x + i) - simd::Load(reference + i);
+      }
+    }
+    const Scales scales = ScalesFor(halves, kMaxDifferenceCode);
+#pragma GCC unroll 8
+    for (int h = 0; h < 2 * kGroup; ++h) codes[h] = Round(halves[h] * scales.inverse[h / 2]);
+    SetGroup(to, codes, scales.scale);
+  }
 }
 
 }  // namespace elrea

@@ -33,10 +33,10 @@ class QuantizedRows {
   // Own rows only.
   void Resize(int64_t in, int64_t rows);
 
-  // x [kActivationBlock] f32: elements block * 32 .. of own row `row`.
-  void SetBlock(int64_t row, int64_t block, const float* x);
-  // The same for a difference; `reference` [kActivationBlock] f32 is what its row was set to.
-  void SetDifference(int64_t row, int64_t block, const float* x, const float* reference);
+  // Blocks [begin, end) of own row `row`, of which x [in] f32 are the elements.
+  void SetBlocks(int64_t row, int64_t begin, int64_t end, const float* x);
+  // The same for a difference; `reference` [in] f32 is what its row was set to.
+  void SetDifferences(int64_t row, int64_t begin, int64_t end, const float* x, const float* reference);
 
   int64_t rows() const { return static_cast<int64_t>(references_.size()); }
   int64_t num_blocks() const { return num_blocks_; }
