@@ -98,6 +98,25 @@ TEST_P(PackedMatrixTest, ARowDoesNotDependOnTheOthersBitForBit) {
   }
 }
 
+// Blocks are quantised several at a time; how a row is cut into slices, of one block or seven, changes nothing.
+TEST_P(PackedMatrixTest, SlicesOfARowGiveTheWholeRowsCodes) {
+  const PackedMatrix packed = Pack();
+  const std::vector<float> x = RandomRows(2);
+  constexpr int64_t kBlocks = kIn / kActivationBlock;
+  std::vector<std::vector<float>> products;
+  for (const std::vector<int64_t>& cuts : {std::vector<int64_t>{0, kBlocks}, std::vector<int64_t>{0, 1, 8, kBlocks}}) {
+    QuantizedRows quantized;
+    quantized.Resize(kIn, std::vector<int64_t>{0, 0});
+    for (size_t i = 0; i + 1 < cuts.size(); ++i) {
+      quantized.SetBlocks(0, cuts[i], cuts[i + 1], x.data());
+      quantized.SetDifferences(1, cuts[i], cuts[i + 1], x.data() + kIn, x.data());
+    }
+    products.emplace_back(static_cast<size_t>(2 * kOut));
+    packed.Multiply(quantized, 0, packed.num_tiles(), products.back().data(), kOut);
+  }
+  EXPECT_EQ(products[0], products[1]);
+}
+
 // Rows as differences to another: the product is that of the rows, within what one byte of the difference
 // rounds.
 TEST_P(PackedMatrixTest, DifferencesGiveTheRowsProductsWithinTheirOwnSize) {
