@@ -18,6 +18,7 @@ struct StudyOptions {
   int64_t lora_ensemble_adapters = 3;
   std::string sentence_encoder = "minilm";
   double gate_learning_rate = 1e-2;
+  double rank_learning_rate_factor = 1;
   bool report = true;
 };
 template <typename Visitor>
@@ -43,6 +44,8 @@ void VisitOptions(StudyOptions& o, Visitor& v) {
   v.Field("report", o.report,
           "also write report.html; its stability of clusters takes 20 clusterings, minutes where rows are many");
   v.Field("gate_learning_rate", o.gate_learning_rate, "of MoLE's gates; all else as section finetune has it", Above(0));
+  v.Field("rank_learning_rate_factor", o.rank_learning_rate_factor,
+          "by which rank_64 and its base multiply both learning rates; larger ranks often want less", Above(0));
 }
 
 // Checks what ranges cannot. kInvalidInput: no seeds, ablation_seeds that are not among them (there would be

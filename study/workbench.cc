@@ -111,6 +111,8 @@ Workbench& Workbench::AtRank(int64_t rank) {
     LoraOptions& lora = other->job.lora;
     lora.alpha *= static_cast<double>(rank) / static_cast<double>(lora.rank);
     lora.rank = rank;
+    other->job.base.learning_rate *= job_.study.rank_learning_rate_factor;
+    other->job.expert.learning_rate *= job_.study.rank_learning_rate_factor;
     other->bench = std::make_unique<Workbench>(other->job, seed_);
   }
   return *other->bench;

@@ -106,7 +106,7 @@ class Workbench {
   // Any other, by the name of its artifact: made unless it was before.
   const StudyAdapter& Keep(const std::string& name, const std::function<StudyAdapter()>& make);
 
-  // The same study with adapters of another rank, alpha in proportion.
+  // The same study with adapters of another rank, alpha in proportion and learning rates by rank_learning_rate_factor.
   Workbench& AtRank(int64_t rank);
 
   // The method's own: gradients of the instructions. Seconds of features that were made in one pass with

@@ -176,6 +176,24 @@ TEST_F(StudyTest, AChangeMakesAgainOnlyWhatDependsOnIt) {
   ASSERT_EQ(Go("study").exit_code, 0);
 }
 
+// A larger rank may want smaller steps: that adapter alone is trained again.
+TEST_F(StudyTest, AnotherRankMayHaveLearningRatesOfItsOwn) {
+  const std::set<std::string> before = Artifacts("study");
+  const ProgramResult slower =
+      Go("study", {"--set", "study.methods=base,rank_64_base", "--set", "study.seeds=0", "--set",
+                   "study.rank_learning_rate_factor=0.25"});
+  ASSERT_EQ(slower.exit_code, 0) << slower.err;
+  std::map<double, double> rate_of_rank;
+  for (const std::string& folder : Artifacts("study")) {
+    if (!folder.starts_with("adapter-") || before.contains(folder)) continue;
+    const Json identity = ReadJsonFile(out("study") / "artifacts" / folder / "identity.json");
+    rate_of_rank[identity["rank"].get<double>()] = identity["options"]["learning_rate"].get<double>();
+  }
+  const double base_rate = Results("study")["config"]["finetune"]["learning_rate"].get<double>();
+  EXPECT_EQ(rate_of_rank, (std::map<double, double>{{64, base_rate / 4}}));
+  ASSERT_EQ(Go("study").exit_code, 0);
+}
+
 // Other held-out rows need features of their own; adapters, clusters and the features of the training rows stay.
 TEST_F(StudyTest, OtherHeldOutRowsTrainNothingAgain) {
   std::vector<std::string> lines = Split(ReadFile(rows_->test()), '\n');
