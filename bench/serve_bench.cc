@@ -1,8 +1,8 @@
 // `elrea serve` under load, over HTTP, with SmolLM2-135M: clients stream answers of a run's ensemble.
 //   rates        in turns, one client and 16 at once, each asking again when it is answered: prompts never
-//   seen before
-//                (routing included), the same prompts again, and the base adapter alone. tokens/s (peer: one
-//                client), 99th percentile of the time to first token (peer: one client's median)
+//                seen before (routing included), the same prompts again, and the base adapter alone; --rates
+//                chooses. tokens/s (peer: one client), 99th percentile of the time to first token (peer: one
+//                client's median)
 //   burst        16 clients that begin at the same moment: the longest time to first token
 //   PEFT         16 requests at once, here and at a PEFT + FastAPI server of the same ensemble
 //   overload     ten times as many requests as were answered before, whether others are answered or not
@@ -29,10 +29,15 @@ namespace {
 struct Case {
   std::string json_path, run, elrea, peer_model;
   std::vector<std::string> parts = {"rates", "burst", "peft", "overload", "abuse", "memory"};
+  std::vector<std::string> rates = {"new", "known", "base"};
   int64_t clients = 16, rounds = 2, new_tokens = 64, disconnects = 1000, connections = 10000, slow = 200;
   int64_t threads = 2, peer_requests = 4;
   double seconds = 20, overload_s = 30, deadline_s = 60, minutes = 1;
 };
+
+bool Has(const std::vector<std::string>& names, const char* name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
 constexpr double kReadTimeout_s = 10;
 
@@ -90,7 +95,7 @@ void Record(std::string name, const Rates& rates, Json& results) {
                                 Peer{"one client, median", Median(rates.one.first_token_s)}));
 }
 
-// Prompts never seen, seen before, and the base adapter alone. `capacity`: answers/s of new prompts.
+// Prompts never seen, seen before, and the base adapter alone. `capacity`: answers/s of new prompts, where they are asked.
 bool CompareAll(const Case& c, const ServerProcess& server, const std::vector<Mark>& marks, double& capacity,
                 Json& results) {
   Questions known = Fresh(c, marks), base = Fresh(c, marks);
@@ -103,10 +108,12 @@ bool CompareAll(const Case& c, const ServerProcess& server, const std::vector<Ma
     sound = sound && rates.one.sound() && rates.many.sound();
     return rates.many.tokens_per_s;
   };
-  capacity = compare("new prompts", Fresh(c, marks)) / static_cast<double>(c.new_tokens);
-  Load(server, known, {.clients = 2, .seconds = 3600, .most = c.clients});  // routes them
-  compare("known prompts", known);
-  compare("base adapter", base);
+  if (Has(c.rates, "new")) capacity = compare("new prompts", Fresh(c, marks)) / static_cast<double>(c.new_tokens);
+  if (Has(c.rates, "known")) {
+    Load(server, known, {.clients = 2, .seconds = 3600, .most = c.clients});  // routes them
+    compare("known prompts", known);
+  }
+  if (Has(c.rates, "base")) compare("base adapter", base);
   return sound;
 }
 
@@ -244,7 +251,7 @@ int Run(Case c) {
   Json results = Json::array();
   Load(server, Fresh(c, marks), {.clients = 4, .seconds = 3600, .most = 4});  // warms the memory up
 
-  const auto wanted = [&](const char* part) { return std::count(c.parts.begin(), c.parts.end(), part) > 0; };
+  const auto wanted = [&](const char* part) { return Has(c.parts, part); };
   bool sound = true;
   double capacity = 0;
   if (wanted("rates")) sound = CompareAll(c, server, marks, capacity, results);
@@ -276,6 +283,9 @@ int Main(int argc, char** argv) {
   app.add_option("--parts", c.parts, "what to measure, separated by commas (default: all)")
       ->delimiter(',')
       ->check(CLI::IsMember({"rates", "burst", "peft", "overload", "abuse", "memory"}));
+  app.add_option("--rates", c.rates, "of which prompts, separated by commas (default: all)")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"new", "known", "base"}));
   app.add_option("--threads", c.threads, "of each server; 1 where the machine is busy with other work")
       ->check(CLI::Range(1, 64));
   app.add_option("--peer-requests", c.peer_requests, "that PEFT's server is asked")
