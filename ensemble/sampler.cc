@@ -5,29 +5,13 @@
 #include <numeric>
 
 #include "core/rng.h"
-#include "model/simd.h"
+#include "model/simd_range.h"
 
 namespace elrea {
 
 namespace {
 
-// The vocabulary is read twice for each token: sixteen at a time.
-float Largest(std::span<const float> logits) {
-  size_t i = 0;
-  float top = logits[0];
-  if (logits.size() >= simd::kLanes) {
-    simd::Vec best = simd::Load(&logits[0]);
-    for (; i + simd::kLanes <= logits.size(); i += simd::kLanes) {
-      const simd::Vec x = simd::Load(&logits[i]);
-      best = x > best ? x : best;
-    }
-    top = simd::Max(best);
-  }
-  for (; i < logits.size(); ++i) top = std::max(top, logits[i]);
-  return top;
-}
-
-// sum of exp((x - top) * scale).
+// sum of exp((x - top) * scale), sixteen at a time.
 double SumOfExponentials(std::span<const float> logits, float top, float scale) {
   size_t i = 0;
   simd::Vec sums = simd::Splat(0);
@@ -39,7 +23,7 @@ double SumOfExponentials(std::span<const float> logits, float top, float scale) 
 }
 
 float LogSumOfExponentials(std::span<const float> logits) {
-  const float top = Largest(logits);
+  const float top = simd::Largest(logits);
   return top + static_cast<float>(std::log(SumOfExponentials(logits, top, 1)));
 }
 
@@ -98,7 +82,7 @@ Candidates Shortlist(std::span<const float> logits, float top, LikeliestFirst& o
 }
 
 int32_t Draw(std::span<const float> logits, const SamplingOptions& o, double uniform) {
-  const float top = Largest(logits);
+  const float top = simd::Largest(logits);
   LikeliestFirst order(logits);
   const Candidates c = Shortlist(logits, top, order, o);
   double left = uniform * c.mass;
@@ -112,7 +96,7 @@ int32_t Draw(std::span<const float> logits, const SamplingOptions& o, double uni
 }
 
 int32_t Best(std::span<const float> logits) {
-  return static_cast<int32_t>(std::find(logits.begin(), logits.end(), Largest(logits)) - logits.begin());
+  return static_cast<int32_t>(std::find(logits.begin(), logits.end(), simd::Largest(logits)) - logits.begin());
 }
 
 }  // namespace

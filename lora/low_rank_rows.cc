@@ -33,12 +33,12 @@ void AddRows(const std::vector<LowRankRow>& rows, int64_t layer, LinearGroup id,
       const LoraWeights::Group& w = lora.group(layer, id);
       int64_t rank = lora.layout().rank();
       h.resize(group.slots.size() * rank);
-      RowDots(in_rows + rows[k].row * x.size(1), w.a.template data_ptr<T>(), static_cast<int64_t>(h.size()), group.in,
-              h.data());
+      RowDots<T>({in_rows + rows[k].row * x.size(1), 0}, 1, w.a.template data_ptr<T>(), static_cast<int64_t>(h.size()),
+                 group.in, {h.data(), 0});
       for (size_t s = 0; s < group.slots.size(); ++s) {
         const auto& slot = group.slots[s];
-        AddOuter(&h[s * rank], w.b_t_f32[s].template data_ptr<float>(), slot.out, rank, slot.out, lora.scale(),
-                 out_rows + rows[k].row * y.size(1) + slot.out_first);
+        AddOuter<float, T>({&h[s * rank], 0}, 1, w.b_t_f32[s].template data_ptr<float>(), slot.out, rank, slot.out,
+                           lora.scale(), {out_rows + rows[k].row * y.size(1) + slot.out_first, 0});
       }
     }
   });

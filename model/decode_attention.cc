@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "model/kv_cache.h"
-#include "model/simd.h"
+#include "model/simd_range.h"
 
 namespace elrea {
 
@@ -21,6 +21,15 @@ using torch::Tensor;
 
 namespace {
 
+// Keys and values that a loop will need this many positions later are asked for now: the heads of a position lie side by side,
+// so that a head's own are in pieces that the processor does not foresee.
+constexpr int64_t kAhead = 8;
+template <typename T>
+void PrefetchHead(const T* values, int64_t count) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(values + i);
+}
+
 // scores[g * n + j] = q_g . key_j for keys [0, n) of one kv head. A key is read, and widened, once for the heads of the
 // group; four keys at a time, as adding across lanes costs as much as the products.
 template <int Group, typename T, typename Q>
@@ -28,6 +37,8 @@ void ScoreKeys(const Q* q, const T* keys, int64_t key_stride, int64_t head_dim, 
   int64_t j = 0;
   for (; j + 4 <= n; j += 4) {
     const T* key = keys + j * key_stride;
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; ++c) PrefetchHead(key + (kAhead + c) * key_stride, head_dim);
     Vec dots[Group][4] = {};
     for (int64_t i = 0; i < head_dim; i += kLanes) {
       Vec k[4];
@@ -62,6 +73,7 @@ template <int Group, int Columns, typename T, typename Q>
 void MixColumns(const float* p, const T* values, int64_t value_stride, int64_t head_dim, int64_t n, Q* out) {
   Vec sums[Group][Columns] = {};
   for (int64_t j = 0; j < n; ++j) {
+    PrefetchHead(values + (j + kAhead) * value_stride, Columns * kLanes);
 #pragma GCC unroll 4
     for (int c = 0; c < Columns; ++c) {
       const Vec v = Load(values + j * value_stride + c * kLanes);
@@ -91,7 +103,7 @@ constexpr int64_t kMostHeads = 4;
 }  // namespace
 
 void SoftmaxRow(float* row, int64_t size, int64_t begin, int64_t end, float scale) {
-  float best = *std::max_element(row + begin, row + end);
+  const float best = simd::Largest({row + begin, row + end});
   std::fill(row, row + begin, 0.0f);
   std::fill(row + end, row + size, 0.0f);
   Vec total = Splat(0);
@@ -103,8 +115,9 @@ void SoftmaxRow(float* row, int64_t size, int64_t begin, int64_t end, float scal
     total += e;
   }
   for (; i < end; ++i) tail += row[i] = simd::Exp(Splat((row[i] - best) * scale))[0];
-  float inverse = 1.0f / (simd::Sum(total) + tail);
-  for (i = begin; i < end; ++i) row[i] *= inverse;
+  const float inverse = 1.0f / (simd::Sum(total) + tail);
+  for (i = begin; i + kLanes <= end; i += kLanes) Store(row + i, Load(row + i) * inverse);
+  for (; i < end; ++i) row[i] *= inverse;
 }
 
 void SoftcapScores(float* scores, int64_t size, float scale, float cap) {

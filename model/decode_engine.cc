@@ -172,9 +172,9 @@ class DecodeEngine::Worker {
   // residual += post_norm(pending + b + B h). The rows are this thread's in NormRows too: no barrier between.
   void Join(int64_t layer, LinearGroup group, const torch::Tensor& post_norm) {
     const Range mine = Mine(num_rows());
+    FinishProduct(layer, group, mine, space_.pending, config_.dim, {0, config_.dim});
     for (int64_t row = mine.begin; row < mine.end; ++row) {
       float *r = Row(space_.residual, row, config_.dim), *y = Row(space_.pending, row, config_.dim);
-      FinishProduct(layer, group, row, y, 0, config_.dim);
       if (post_norm.defined()) Norm(y, post_norm, config_.norm_eps, y);
       for (int64_t i = 0; i < config_.dim; i += kLanes) Store(r + i, Load(r + i) + Load(y + i));
     }
@@ -221,10 +221,10 @@ class DecodeEngine::Worker {
       if (run.adapter == nullptr) continue;
       const LowRankGroup& g = run.adapter->group(layer, group);
       const Range mine = Mine(static_cast<int64_t>(g.slots.size()) * run.adapter->rank);
-      for (int64_t row = run.begin; row < run.end; ++row) {
-        RowDots(Row(x, row, in), static_cast<const T*>(g.a) + mine.begin * in, mine.end - mine.begin, in,
-                Row(space_.low_rank, row, space_.low_rank_width) + mine.begin);
-      }
+      float* h = Row(space_.low_rank, run.begin, space_.low_rank_width) + mine.begin;
+      RowDots<float>({Row(x, run.begin, in), LineStride(in)}, run.end - run.begin,
+                     static_cast<const T*>(g.a) + mine.begin * in, mine.end - mine.begin, in,
+                     {h, LineStride(space_.low_rank_width)});
     }
     Meet();
   }
@@ -258,37 +258,61 @@ class DecodeEngine::Worker {
     }
   }
 
-  // y[begin, end) += bias + scale B h of the row's adapter; y is the row's output of the whole group.
-  void FinishProduct(int64_t layer, LinearGroup group, int64_t row, float* y, int64_t begin, int64_t end) const {
+  // y[row][begin, end) += bias + scale B h of the row's adapter, for rows of y [rows, width], the outputs of the whole group.
+  void FinishProduct(int64_t layer, LinearGroup group, Range rows, Lines& y, int64_t width, Range columns) const {
     if (const torch::Tensor& bias = decoder_.Bias(layer, group); bias.defined()) {
       const float* b = bias.data_ptr<float>();
-      for (int64_t i = begin; i < end; i += kLanes) Store(y + i, Load(y + i) + Load(b + i));
-    }
-    const LowRankAdapter* adapter = space_.rows[row].adapter;
-    if (adapter == nullptr) return;
-    const float* h = Row(space_.low_rank, row, space_.low_rank_width);
-    for (const LowRankGroup::Slot& slot : adapter->group(layer, group).slots) {
-      const int64_t first = std::max(begin, slot.out_first), last = std::min(end, slot.out_first + slot.out);
-      if (first < last) {
-        AddOuter(h, static_cast<const T*>(slot.b_t) + (first - slot.out_first), slot.out, adapter->rank,
-                 last - first, adapter->scale, y + first);
+      for (int64_t row = rows.begin; row < rows.end; ++row) {
+        float* out = Row(y, row, width);
+        for (int64_t i = columns.begin; i < columns.end; i += kLanes) Store(out + i, Load(out + i) + Load(b + i));
       }
-      h += adapter->rank;
+    }
+    for (const AdapterRun& run : space_.runs) {
+      const int64_t begin = std::max(rows.begin, run.begin), end = std::min(rows.end, run.end);
+      if (begin < end && run.adapter != nullptr) AddLowRank(layer, group, *run.adapter, {begin, end}, y, width, columns);
     }
   }
 
-  // Query heads [first, first + count) of the fused row, or key heads behind them: update, norm, rope.
+  // scale B h of rows under one adapter.
+  void AddLowRank(int64_t layer, LinearGroup group, const LowRankAdapter& adapter, Range rows, Lines& y, int64_t width,
+                  Range columns) const {
+    const float* h = Row(space_.low_rank, rows.begin, space_.low_rank_width);
+    float* out = Row(y, rows.begin, width);
+    for (const LowRankGroup::Slot& slot : adapter.group(layer, group).slots) {
+      const int64_t first = std::max(columns.begin, slot.out_first), last = std::min(columns.end, slot.out_first + slot.out);
+      if (first < last) {
+        AddOuter<T, float>({h, LineStride(space_.low_rank_width)}, rows.end - rows.begin,
+                           static_cast<const T*>(slot.b_t) + (first - slot.out_first), slot.out, adapter.rank, last - first,
+                           adapter.scale, {out + first, LineStride(width)});
+      }
+      h += adapter.rank;
+    }
+  }
+
+  // Query heads [first, first + count) of the fused row, or key heads behind them: norm, rope.
   void FinishHeads(int64_t layer, int64_t row, int64_t first, int64_t count, const torch::Tensor& norm,
                    float* qkv) {
     const int64_t head_dim = config_.head_dim;
     const torch::Tensor& rope = space_.rope[layer];
     const float* cos =
         rope.defined() ? rope.data_ptr<float>() + space_.rows[row].cache->length() * head_dim : nullptr;
-    FinishProduct(layer, LinearGroup::kQkv, row, qkv, first * head_dim, (first + count) * head_dim);
     for (int64_t head = first; head < first + count; ++head) {
       float* values = qkv + head * head_dim;
       if (norm.defined()) Norm(values, norm, config_.norm_eps, values);
       if (cos != nullptr) Rotate(values, head_dim, cos);
+    }
+  }
+
+  // Queries, keys and values of the tasks (row, kv head), row by row. A head's rows follow each other.
+  void FinishQkv(int64_t layer, Range tasks) const {
+    const int64_t heads = config_.heads, kv_heads = config_.kv_heads, head_dim = config_.head_dim;
+    const int64_t width = (heads + 2 * kv_heads) * head_dim, q_width = heads / kv_heads * head_dim;
+    for (int64_t kv_head = 0; kv_head < kv_heads; ++kv_head) {
+      const auto first_row = [&](int64_t task) { return (task + kv_heads - 1 - kv_head) / kv_heads; };
+      const Range rows = {first_row(tasks.begin), first_row(tasks.end)};
+      const int64_t q = kv_head * q_width, k = (heads + kv_head) * head_dim, v = k + kv_heads * head_dim;
+      for (const Range& columns : {Range{q, q + q_width}, Range{k, k + head_dim}, Range{v, v + head_dim}})
+        FinishProduct(layer, LinearGroup::kQkv, rows, space_.qkv, width, columns);
     }
   }
 
@@ -298,6 +322,7 @@ class DecodeEngine::Worker {
     const int64_t heads = config_.heads, kv_heads = config_.kv_heads, head_dim = config_.head_dim;
     const int64_t group = heads / kv_heads;
     const Range mine = Mine(num_rows() * kv_heads);
+    FinishQkv(layer, mine);
     for (int64_t task = mine.begin; task < mine.end; ++task) {
       const int64_t row = task / kv_heads, kv_head = task % kv_heads;
       const int64_t v = (heads + kv_heads + kv_head) * head_dim, q = kv_head * group * head_dim;
@@ -305,12 +330,12 @@ class DecodeEngine::Worker {
       float* out = Row(space_.attended, row, heads * head_dim);
       FinishHeads(layer, row, kv_head * group, group, w.q_norm, qkv);
       FinishHeads(layer, row, heads + kv_head, 1, w.k_norm, qkv);
-      FinishProduct(layer, LinearGroup::kQkv, row, qkv, v, v + head_dim);
       const KvCache& cache = *space_.rows[row].cache;
       const int64_t place = cache.length() * kv_heads * head_dim + kv_head * head_dim;
+      T *key = cache.key_data<T>(layer) + place, *value = cache.value_data<T>(layer) + place;
       for (int64_t i = 0; i < head_dim; i += kLanes) {
-        Store(cache.key_data<T>(layer) + place + i, Load(qkv + (heads + kv_head) * head_dim + i));
-        Store(cache.value_data<T>(layer) + place + i, Load(qkv + v + i));
+        Store(key + i, Load(qkv + (heads + kv_head) * head_dim + i));
+        Store(value + i, Load(qkv + v + i));
       }
       AttendToCache<T, float>(shape, cache, layer, kv_head, qkv + q, out + q, scores_);
       QuantizeSlice(out, q, q + group * head_dim, row, space_.o);
@@ -322,10 +347,10 @@ class DecodeEngine::Worker {
     const int64_t ffn = config_.ffn;
     const Range blocks = Mine(ffn / kActivationBlock);
     const int64_t begin = blocks.begin * kActivationBlock, end = blocks.end * kActivationBlock;
+    for (const Range& columns : {Range{begin, end}, Range{ffn + begin, ffn + end}})
+      FinishProduct(layer, LinearGroup::kGateUp, {0, num_rows()}, space_.gate_up, 2 * ffn, columns);
     for (int64_t row = 0; row < num_rows(); ++row) {
       float *gate = Row(space_.gate_up, row, 2 * ffn), *up = gate + ffn, *act = Row(space_.act, row, ffn);
-      FinishProduct(layer, LinearGroup::kGateUp, row, gate, begin, end);
-      FinishProduct(layer, LinearGroup::kGateUp, row, gate, ffn + begin, ffn + end);
       for (int64_t i = begin; i < end; i += kLanes) {
         Store(act + i, Activate(config_.activation, Load(gate + i)) * Load(up + i));
       }
