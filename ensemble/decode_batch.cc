@@ -21,11 +21,15 @@ using torch::Tensor;
 // A request being decoded: one cache per member, and the text so far.
 struct DecodeBatch::Active {
   Active(uint64_t id, GenerateRequest r, const Tokenizer& tokenizer)
-      : id(id), request(std::move(r)), decoder(tokenizer), bias(request.sampling, request.logit_bias) {}
+      : id(id),
+        request(std::move(r)),
+        last_token(request.prompt.back()),
+        decoder(tokenizer),
+        bias(request.sampling, request.logit_bias) {}
   uint64_t id;
   GenerateRequest request;
   std::vector<KvCache> caches = {};
-  int32_t last_token = 0;  // not yet read by the members
+  int32_t last_token;  // not yet read by the members
   StreamDecoder decoder;
   TokenBias bias;
   std::string unsent = "";  // final text held back while it may begin a stop string
@@ -41,6 +45,14 @@ struct DecodeBatch::Active {
   std::span<const int32_t> Unread(size_t m) const {
     if (has_read_prompt) return {&last_token, 1};
     return std::span(request.prompt).subspan(static_cast<size_t>(caches[m].length()));
+  }
+
+  // Whether the members lack one token each, as between the tokens of an answer. REQUIRES: caches.
+  bool LacksOneToken() const {
+    for (size_t m = 0; m < caches.size(); ++m) {
+      if (Unread(m).size() > 1) return false;
+    }
+    return true;
   }
 };
 
@@ -188,11 +200,11 @@ void DecodeBatch::Clear() {
 }
 
 void DecodeBatch::Step(const TokenCallback& on_token, const EndCallback& on_end) {
-  std::vector<Active*> ready;
+  std::vector<Active*> prompts = TakePrefillWave(), ready;
   for (const auto& a : active_) {
-    if (a->has_read_prompt) ready.push_back(a.get());
+    if (!a->caches.empty() && a->LacksOneToken()) ready.push_back(a.get());
   }
-  Advance(TakePrefillWave(), /*prefill=*/true, on_token, on_end);
+  Advance(std::move(prompts), /*prefill=*/true, on_token, on_end);
   Advance(std::move(ready), /*prefill=*/false, on_token, on_end);
 }
 
@@ -217,6 +229,7 @@ std::vector<DecodeBatch::Active*> DecodeBatch::TakePrefillWave() {
   for (const auto& a : active_) {
     if (a->has_read_prompt) continue;
     if (a->caches.empty()) PrepareCaches(*a);
+    if (a->LacksOneToken()) continue;  // a step of decoding reads it
     int64_t cost = 0;
     for (size_t m = 0; m < a->caches.size(); ++m) cost += static_cast<int64_t>(a->Unread(m).size());
     if (!wave.empty() && tokens + cost > limits_.max_prefill_tokens) break;
