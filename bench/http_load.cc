@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -178,6 +179,7 @@ ChildServer::ChildServer(std::vector<std::string> command) {
   if (::pipe2(ends, O_CLOEXEC) != 0) throw Error(ErrorKind::kIo, "no pipe for the server's output");
   child_ = ::fork();
   if (child_ == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);  // a bench that is killed leaves no server behind
     ::dup2(ends[1], STDOUT_FILENO);
     ::execvp(argv[0], argv.data());
     ::_exit(127);

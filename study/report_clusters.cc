@@ -106,9 +106,9 @@ std::string RoutingExamples(const StudyJob& job, const StudyFeatures& features, 
     const auto stored = features.test->row(p.row);
     std::vector<float> feature(stored.begin(), stored.end());
     CenterAndNormalize(feature, clustering.mean);
-    std::string nearest, weights = fmt::format("base {:.2f}", p.base_weight);
+    std::string nearest, weights = fmt::format("base&nbsp;{:.2f}", p.base_weight);
     for (size_t c = 0; c < p.expert_weights.size(); ++c)
-      weights += fmt::format("<br>expert {} {:.2f}", c, p.expert_weights[c]);
+      weights += fmt::format("<br>expert&nbsp;{}&nbsp;{:.2f}", c, p.expert_weights[c]);
     for (const Neighbour& row : NearestRows(rows, clustering.mean, feature, kNeighbours)) {
       const ExampleRecord example = job.train.texts->Record(row.row);
       nearest += fmt::format("<p>{:.3f}, {}, {}: {}</p>", row.cosine, labels[static_cast<size_t>(row.row)],
