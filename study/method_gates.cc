@@ -1,6 +1,7 @@
 // The ensemble's experts mixed token by token in each layer: shares that are learnt (MoLE) or that follow
 // from the experts themselves (Arrow).
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include "study/arrow.h"
 #include "study/merge_adapters.h"
