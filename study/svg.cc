@@ -73,10 +73,19 @@ double LabelWidth(const std::vector<std::string>& labels) {
 
 constexpr size_t kFewPoints = 12;  // are drawn as points
 
-// Five values from end to end.
-std::vector<double> Even(const Range& range) {
+// The multiples of a round step (1, 2 or 5 times a power of ten) within the range, about five.
+std::vector<double> RoundTicks(const Range& range) {
+  const double least = (range.high - range.low) / 5;
+  if (!(least > 0)) return {range.low};
+  const double power = std::pow(10, std::floor(std::log10(least)));
+  double step = 10 * power;
+  for (const double factor : {5.0, 2.0, 1.0}) {
+    if (factor * power >= least) step = factor * power;
+  }
+  const double slack = 1e-9;  // of a step: an end that is a multiple, but for rounding, has its tick
   std::vector<double> values;
-  for (int tick = 0; tick <= 4; ++tick) values.push_back(range.low + (range.high - range.low) * tick / 4);
+  for (double i = std::ceil(range.low / step - slack); i * step <= range.high + slack * step; ++i)
+    values.push_back(i == 0 ? 0 : i * step);
   return values;
 }
 
@@ -85,7 +94,7 @@ std::vector<double> XTicks(const std::vector<Series>& series, const Range& range
   for (const Series& s : series) {
     for (const auto& point : s.points) values.insert(point[0]);
   }
-  return values.size() <= kFewPoints ? std::vector<double>(values.begin(), values.end()) : Even(range);
+  return values.size() <= kFewPoints ? std::vector<double>(values.begin(), values.end()) : RoundTicks(range);
 }
 
 template <typename AtX, typename AtY>
@@ -261,7 +270,7 @@ std::string LineChart(const std::vector<Series>& series, const std::string& x_ax
   const auto at_y = [&](double v) { return 12 + (kHeight - kBottom - 12) * (1 - y.At(v)); };
   const Legend legend(kLeft, kHeight, kWidth - kLeft, names.size() > 1 ? names : std::vector<std::string>());
   std::string svg = Open(kWidth, kHeight + legend.height);
-  for (double v : Even(y)) {
+  for (double v : RoundTicks(y)) {
     svg += Line(kLeft, at_y(v), kWidth - 4, at_y(v), "#e4e4e0");
     svg += Text(kLeft - 6, at_y(v) + 4, fmt::format("{:.3g}", v), "end");
   }

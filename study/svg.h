@@ -42,7 +42,7 @@ struct Series {
   std::vector<std::array<double, 2>> points;  // x ascending
   std::vector<Interval> intervals = {};       // of y at each point, drawn as bars; or none
 };
-// Ticks at the values of x where all points share a few, else evenly spaced. No legend for one series.
+// Ticks at the values of x where all points share a few, else at round numbers. No legend for one series.
 std::string LineChart(const std::vector<Series>& series, const std::string& x_axis,
                       const std::string& y_axis);
 
