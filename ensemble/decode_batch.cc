@@ -227,7 +227,6 @@ std::vector<DecodeBatch::Active*> DecodeBatch::TakePrefillWave() {
   std::vector<Active*> wave;
   int64_t tokens = 0;
   for (const auto& a : active_) {
-    if (a->has_read_prompt) continue;
     if (a->caches.empty()) PrepareCaches(*a);
     if (a->LacksOneToken()) continue;  // a step of decoding reads it
     int64_t cost = 0;

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <vector>
 
+#include "model/decode_kernels.h"
 #include "model/kv_cache.h"
 #include "model/simd_range.h"
 
@@ -24,11 +25,6 @@ namespace {
 // Keys and values that a loop will need this many positions later are asked for now: the heads of a position lie side by side,
 // so that a head's own are in pieces that the processor does not foresee.
 constexpr int64_t kAhead = 8;
-template <typename T>
-void PrefetchHead(const T* values, int64_t count) {
-  constexpr int64_t kLine = 64 / sizeof(T);
-  for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(values + i);
-}
 
 // scores[g * n + j] = q_g . key_j for keys [0, n) of one kv head. A key is read, and widened, once for the heads of the
 // group; four keys at a time, as adding across lanes costs as much as the products.
@@ -38,7 +34,7 @@ void ScoreKeys(const Q* q, const T* keys, int64_t key_stride, int64_t head_dim, 
   for (; j + 4 <= n; j += 4) {
     const T* key = keys + j * key_stride;
 #pragma GCC unroll 4
-    for (int c = 0; c < 4; ++c) PrefetchHead(key + (kAhead + c) * key_stride, head_dim);
+    for (int c = 0; c < 4; ++c) Prefetch(key + (kAhead + c) * key_stride, 0, head_dim);
     Vec dots[Group][4] = {};
     for (int64_t i = 0; i < head_dim; i += kLanes) {
       Vec k[4];
@@ -73,7 +69,7 @@ template <int Group, int Columns, typename T, typename Q>
 void MixColumns(const float* p, const T* values, int64_t value_stride, int64_t head_dim, int64_t n, Q* out) {
   Vec sums[Group][Columns] = {};
   for (int64_t j = 0; j < n; ++j) {
-    PrefetchHead(values + (j + kAhead) * value_stride, Columns * kLanes);
+    Prefetch(values + (j + kAhead) * value_stride, 0, Columns * kLanes);
 #pragma GCC unroll 4
     for (int c = 0; c < Columns; ++c) {
       const Vec v = Load(values + j * value_stride + c * kLanes);
