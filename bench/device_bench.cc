@@ -20,7 +20,9 @@
 #include "ensemble/generate.h"
 #include "features/features.h"
 #include "lora/lora_weights.h"
+#include "model/device_memory.h"
 #include "model/fetch.h"
+#include "model/quantize.h"
 #include "model/tensor_table.h"
 #include "train/finetune.h"
 
@@ -29,33 +31,69 @@ namespace {
 
 using torch::Tensor;
 
+constexpr double kGib = 1 << 30;
+
 struct Case {
-  std::string model = "smollm2", shape, device = "cuda", json_path;
+  std::string model = "smollm2", shape, quantize = "none", device = "cuda", json_path;
   int64_t batch_size = 64, steps = 12, rows = 512, prompts = 64, new_tokens = 64, rank = 8, tokens_per_pass = 32768;
   bool check = false;
   std::string trace;
 };
 
-// {dim, layers, heads, kv heads, head dim, ffn, vocabulary} of decoders of the Llama family.
-const std::map<std::string, std::array<int64_t, 7>> kShapes = {{"135m", {576, 30, 9, 3, 64, 1536, 49152}},
-                                                               {"1b", {2048, 16, 32, 8, 64, 8192, 128256}},
-                                                               {"8b", {4096, 32, 32, 8, 128, 14336, 128256}}};
+// Published decoders, with random weights and the head tied to the embedding.
+struct Shape {
+  const char *architecture, *model_type, *activation;
+  int64_t dim, layers, heads, kv_heads, head_dim, ffn, vocab;
+};
+const std::map<std::string, Shape> kShapes = {
+    {"135m", {"LlamaForCausalLM", "llama", "silu", 576, 30, 9, 3, 64, 1536, 49152}},
+    {"1b", {"LlamaForCausalLM", "llama", "silu", 2048, 16, 32, 8, 64, 8192, 128256}},
+    {"2b", {"GemmaForCausalLM", "gemma", "gelu_pytorch_tanh", 2048, 18, 8, 1, 256, 16384, 256000}},
+    {"8b", {"LlamaForCausalLM", "llama", "silu", 4096, 32, 32, 8, 128, 14336, 128256}}};
 
-ModelWeights RandomWeights(const std::string& shape, torch::Device device) {
-  const auto& [dim, layers, heads, kv_heads, head_dim, ffn, vocab] = kShapes.at(shape);
-  const Json json = {{"architectures", {"LlamaForCausalLM"}}, {"model_type", "llama"},  {"vocab_size", vocab},
-                     {"hidden_size", dim},                    {"num_hidden_layers", layers}, {"num_attention_heads", heads},
-                     {"num_key_value_heads", kv_heads},       {"head_dim", head_dim},   {"intermediate_size", ffn},
-                     {"max_position_embeddings", 8192},       {"rms_norm_eps", 1e-5},   {"rope_theta", 10000.0},
-                     {"hidden_act", "silu"},                  {"tie_word_embeddings", true}};
+// What a slot of random weights holds: norms of one, matrices that keep the scale of their input.
+Tensor RandomValues(const TensorSlot& slot, torch::Device device) {
+  if (slot.is_vector()) return torch::ones(slot.shape, torch::dtype(torch::kFloat).device(device));
+  return torch::randn(slot.shape, torch::dtype(torch::kFloat).device(device))
+      .div_(std::sqrt(static_cast<double>(slot.shape[1])));
+}
+
+// In codes, every layer has a copy of the first one's, which alone is quantised: what passes cost is the same.
+void FillWithCodes(const std::vector<TensorSlot>& slots, WeightStorage storage, torch::Device device) {
+  std::map<std::string, std::shared_ptr<const MatrixCodes>> of_kind;  // by the name without the layer's number
+  for (const TensorSlot& slot : slots) {
+    if (slot.codes == nullptr) continue;
+    auto& codes = of_kind[slot.gguf_name.substr(slot.gguf_name.find('.', 4))];  // "blk.3.attn_q.weight"
+    if (codes == nullptr) codes = QuantizeFor(storage, RandomValues(slot, device).cpu(), slot.gguf_name);
+    *slot.codes = {device.is_cpu() ? codes : codes->To(device), 0, codes->rows()};
+  }
+}
+
+ModelWeights RandomWeights(const std::string& name, WeightStorage storage, torch::Device device) {
+  const Shape& shape = kShapes.at(name);
+  const Json json = {{"architectures", {shape.architecture}},
+                     {"model_type", shape.model_type},
+                     {"hidden_act", shape.activation},
+                     {"hidden_size", shape.dim},
+                     {"num_hidden_layers", shape.layers},
+                     {"num_attention_heads", shape.heads},
+                     {"num_key_value_heads", shape.kv_heads},
+                     {"head_dim", shape.head_dim},
+                     {"intermediate_size", shape.ffn},
+                     {"vocab_size", shape.vocab},
+                     {"max_position_embeddings", 8192},
+                     {"rms_norm_eps", 1e-5},
+                     {"rope_theta", 10000.0},
+                     {"tie_word_embeddings", true}};
   ModelWeights weights;
-  weights.config = ModelConfig::FromHuggingFace(json, shape);
-  weights.fingerprint = weights.origin = "random, " + shape;
+  weights.config = ModelConfig::FromHuggingFace(json, name);
+  weights.fingerprint = weights.origin = "random, " + name;
   torch::manual_seed(1);
-  for (const TensorSlot& slot : ListTensors(weights)) {
-    const auto options = torch::dtype(slot.is_vector() ? torch::kFloat : torch::kBFloat16).device(device);
-    *slot.tensor = slot.is_vector() ? torch::ones(slot.shape, options)
-                                    : torch::randn(slot.shape, options).div_(std::sqrt(static_cast<double>(slot.shape[1])));
+  const std::vector<TensorSlot> slots = ListTensors(weights);
+  if (storage != WeightStorage::kDense) FillWithCodes(slots, storage, device);
+  for (const TensorSlot& slot : slots) {
+    if (slot.codes != nullptr && *slot.codes) continue;
+    *slot.tensor = RandomValues(slot, device).to(slot.is_vector() ? torch::kFloat : torch::kBFloat16);
   }
   weights.head = weights.embedding;
   return weights;
@@ -105,6 +143,7 @@ void Traced(const std::string& path, torch::Device device, const std::function<v
 
 struct Training {
   double tokens_per_s, tokens_per_step;
+  std::optional<int64_t> peak_bytes;
   std::vector<FeatureCheckpoint> checkpoints;
 };
 
@@ -118,14 +157,16 @@ Training Train(const Case& c, const Decoder& decoder, const std::vector<TokenRow
   options.batch_size = c.batch_size;
   options.max_tokens_per_pass = c.tokens_per_pass;
   options.checkpoint_every_s = 1e9;
+  PeakDeviceBytes(decoder.device(), /*restart=*/true);
   Finetune(job, options);
+  const std::optional<int64_t> peak_bytes = PeakDeviceBytes(decoder.device());
   std::vector<double> rates, tokens;
   const std::vector<Json> steps = StepMetrics(job.directory);
   for (size_t i = 2; i < steps.size(); ++i) {  // the first steps warm up
     rates.push_back(steps[i]["tokens_per_s"]);
     tokens.push_back(steps[i]["tokens"]);
   }
-  return {Median(rates), Median(tokens), LoadFeatureCheckpoints(job.directory, options, decoder.config())};
+  return {Median(rates), Median(tokens), peak_bytes, LoadFeatureCheckpoints(job.directory, options, decoder.config())};
 }
 
 // Instruction tokens a second.
@@ -204,9 +245,10 @@ int Run(const Case& c) {
     options.path = c.model;
     options.device = c.device;
     options.dtype = "bf16";
+    options.quantize = c.quantize;
     decoder = std::move(LoadBackbone(options, "auto").decoder);
   } else {
-    decoder = std::make_unique<Decoder>(RandomWeights(c.shape, device));
+    decoder = std::make_unique<Decoder>(RandomWeights(c.shape, ParseWeightStorage(c.quantize), device));
   }
   const std::vector<TokenRow> rows = RandomRows(std::max(c.rows, c.prompts), tokenizer->vocab_size());
   const double products = ProductRate(device);
@@ -227,11 +269,15 @@ int Run(const Case& c) {
   }
   const double flop = FlopPerToken(*decoder, ConfigOfRank(c.rank));
   const double features = FeatureRate(c, *decoder, training, rows);
-  const std::string name = c.shape.empty() ? c.model : c.shape;
+  const std::string name = (c.shape.empty() ? c.model : c.shape) + (c.quantize == "none" ? "" : " in " + c.quantize);
   Json found = {Measurement("products of 8192 rows", "TFLOP/s", products / 1e12),
                 Measurement(fmt::format("{}: fine-tuning, {:.0f} tokens a step, rank {}", name, training.tokens_per_step, c.rank),
                             "tokens/s", training.tokens_per_s, {}, training.tokens_per_s * flop / products),
+                Measurement(name + ": weights", "GiB", static_cast<double>(CountBytes(decoder->weights())) / kGib),
                 Measurement(name + ": features", "tokens/s", features, Peer{"training", training.tokens_per_s})};
+  if (training.peak_bytes) {
+    found.push_back(Measurement(name + ": fine-tuning, peak memory", "GiB", static_cast<double>(*training.peak_bytes) / kGib));
+  }
   const Adapter& adapter = training.checkpoints.back().adapter;
   const auto seconds = [&](int64_t experts, int64_t prompts) {
     return SecondsPerStep(c, *decoder, *tokenizer, adapter, experts, prompts, rows);
@@ -253,7 +299,8 @@ int Main(int argc, char** argv) {
   Case c;
   app.add_option("--json", c.json_path, "file the measurements are written to");
   app.add_option("--model", c.model, "as of elrea --model; with --shape only its tokenizer is used");
-  app.add_option("--shape", c.shape, "random weights of this shape in place of the model's: 135m, 1b, 8b")->check(CLI::IsMember({"135m", "1b", "8b"}));
+  app.add_option("--shape", c.shape, "random weights of this shape in place of the model's: Llama's 135m, 1b, 8b, Gemma's 2b")->check(CLI::IsMember(kShapes));
+  CLI::Option* quantize = app.add_option("--quantize", c.quantize, "as model.quantize");
   app.add_option("--device", c.device, "cpu or cuda");
   app.add_option("--batch-size", c.batch_size, "rows per step");
   app.add_option("--steps", c.steps, "steps of fine-tuning, at least 4")->check(CLI::Range(4, 10000));
@@ -263,7 +310,7 @@ int Main(int argc, char** argv) {
   app.add_option("--prompts", c.prompts, "decoded together");
   app.add_option("--new-tokens", c.new_tokens, "decoded for each");
   app.add_option("--trace", c.trace, "folder for Chrome traces of a few steps of each path")->check(CLI::ExistingDirectory);
-  app.add_flag("--check", c.check, "compare with the CPU in f32");
+  app.add_flag("--check", c.check, "compare with the CPU in f32")->excludes(quantize);
   CLI11_PARSE(app, argc, argv);
   if (c.device == "cuda" && !at::hasCUDA()) {
     fmt::print(stderr, "left out: this libtorch has no GPU to use\n");

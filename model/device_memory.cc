@@ -9,19 +9,34 @@ namespace elrea {
 
 #ifdef ELREA_CUDA
 
+namespace {
+
+namespace allocator = c10::cuda::CUDACachingAllocator;
+constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+
+c10::DeviceIndex IndexOf(torch::Device device) { return device.has_index() ? device.index() : c10::DeviceIndex{0}; }
+
+}  // namespace
+
 std::optional<int64_t> FreeDeviceBytes(torch::Device device) {
   if (!device.is_cuda()) return std::nullopt;
   size_t free = 0, total = 0;
   if (cudaMemGetInfo(&free, &total) != cudaSuccess) return std::nullopt;
-  namespace allocator = c10::cuda::CUDACachingAllocator;
-  const auto stats = allocator::getDeviceStats(device.has_index() ? device.index() : 0);
-  const auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
-  return static_cast<int64_t>(free) + stats.reserved_bytes[all].current - stats.allocated_bytes[all].current;
+  const auto stats = allocator::getDeviceStats(IndexOf(device));
+  return static_cast<int64_t>(free) + stats.reserved_bytes[kAll].current - stats.allocated_bytes[kAll].current;
+}
+
+std::optional<int64_t> PeakDeviceBytes(torch::Device device, bool restart) {
+  if (!device.is_cuda()) return std::nullopt;
+  const int64_t peak = allocator::getDeviceStats(IndexOf(device)).allocated_bytes[kAll].peak;
+  if (restart) allocator::resetPeakStats(IndexOf(device));
+  return peak;
 }
 
 #else
 
 std::optional<int64_t> FreeDeviceBytes(torch::Device) { return std::nullopt; }
+std::optional<int64_t> PeakDeviceBytes(torch::Device, bool) { return std::nullopt; }
 
 #endif
 

@@ -12,4 +12,8 @@ namespace elrea {
 // devices and in builds without CUDA.
 std::optional<int64_t> FreeDeviceBytes(torch::Device device);
 
+// The most bytes that tensors took on a CUDA device since the program began or since the last call with `restart`; none
+// as above.
+std::optional<int64_t> PeakDeviceBytes(torch::Device device, bool restart = false);
+
 }  // namespace elrea
