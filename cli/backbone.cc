@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/text.h"
 #include "model/decode_engine.h"
+#include "model/device_memory.h"
 #include "model/fetch.h"
 #include "model/tensor_table.h"
 
@@ -69,6 +70,7 @@ Backbone LoadBackbone(const BackboneOptions& options, const std::string& chat_te
     backbone.chat = std::make_unique<ChatTemplate>(ChatTemplate::For(*backbone.tokenizer, chat_template));
     ModelWeights weights = LoadModelWeights(path, dtype == "f32" ? torch::kFloat : torch::kBFloat16, storage, options.codes);
     CheckVocabulary(*backbone.tokenizer, weights.config, path.string());
+    LimitDeviceMemory(device, options.gpu_memory_utilization);
     if (!device.is_cpu()) MoveWeights(weights, device);
     backbone.decoder = std::make_unique<Decoder>(std::move(weights));
     LogInfo("model", "loaded {} family={} layers={} dtype={} quantize={} chat_template={} weights={}", path.string(),

@@ -16,7 +16,7 @@ bool MayChange(const std::string& path) {
   for (const char* section : {"routing.", "generation.", "eval."}) {
     if (path.starts_with(section)) return true;
   }
-  for (const char* field : {"model.path", "model.dtype", "model.device", "model.quantize", "model.codes", "model.decode_weights",
+  for (const char* field : {"model.path", "model.dtype", "model.device", "model.gpu_memory_utilization", "model.quantize", "model.codes", "model.decode_weights",
                             "data.files", "data.validation_files", "data.test_files",
                             "finetune.checkpoint_every_s", "features.more_projection_dims"}) {
     if (path == field) return true;

@@ -19,6 +19,7 @@ struct BackboneOptions {
   std::string path;
   std::string dtype = "auto";
   std::string device = "cpu";
+  double gpu_memory_utilization = 1;
   std::string quantize = "none";
   int64_t calibration_tokens = 32768;
   std::string codes;
@@ -32,6 +33,8 @@ void VisitOptions(BackboneOptions& o, Visitor& v) {
           "of the matrices; auto: bf16 on a GPU and where the processor multiplies it natively, else f32",
           OneOf({"auto", "f32", "bf16"}));
   v.Field("device", o.device, "where it runs", OneOf({"cpu", "cuda"}));
+  v.Field("gpu_memory_utilization", o.gpu_memory_utilization,
+          "share of a GPU's memory that this program may take, where others use it too", Between(0.01, 1));
   v.Field("quantize", o.quantize,
           "how the layers' frozen matrices are held (QLoRA); none: in dtype; keep: in the file's own codes (GGUF blocks, "
           "bitsandbytes), the same results in less memory; nf4, nf4_double, int8: quantised while loading, in bitsandbytes' "

@@ -1,8 +1,11 @@
 #include "model/device_memory.h"
 
 #ifdef ELREA_CUDA
+#include <ATen/Context.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <cuda_runtime_api.h>
+
+#include <algorithm>
 #endif
 
 namespace elrea {
@@ -23,7 +26,15 @@ std::optional<int64_t> FreeDeviceBytes(torch::Device device) {
   size_t free = 0, total = 0;
   if (cudaMemGetInfo(&free, &total) != cudaSuccess) return std::nullopt;
   const auto stats = allocator::getDeviceStats(IndexOf(device));
-  return static_cast<int64_t>(free) + stats.reserved_bytes[kAll].current - stats.allocated_bytes[kAll].current;
+  const int64_t reserved = stats.reserved_bytes[kAll].current;
+  const auto share = static_cast<int64_t>(allocator::getMemoryFraction(IndexOf(device)) * static_cast<double>(total));
+  return std::min(static_cast<int64_t>(free), share - reserved) + reserved - stats.allocated_bytes[kAll].current;
+}
+
+void LimitDeviceMemory(torch::Device device, double share) {
+  if (!device.is_cuda()) return;
+  at::globalContext().lazyInitDevice(torch::kCUDA);  // the allocator knows no devices before
+  allocator::setMemoryFraction(share, IndexOf(device));
 }
 
 std::optional<int64_t> PeakDeviceBytes(torch::Device device, bool restart) {
@@ -36,6 +47,7 @@ std::optional<int64_t> PeakDeviceBytes(torch::Device device, bool restart) {
 #else
 
 std::optional<int64_t> FreeDeviceBytes(torch::Device) { return std::nullopt; }
+void LimitDeviceMemory(torch::Device, double) {}
 std::optional<int64_t> PeakDeviceBytes(torch::Device, bool) { return std::nullopt; }
 
 #endif
