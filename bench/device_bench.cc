@@ -36,7 +36,7 @@ constexpr double kGib = 1 << 30;
 struct Case {
   std::string model = "smollm2", shape, quantize = "none", device = "cuda", json_path;
   int64_t batch_size = 64, steps = 12, rows = 512, prompts = 64, new_tokens = 64, rank = 8, tokens_per_pass = 32768;
-  bool check = false;
+  bool check = false, training_only = false;
   std::string trace;
 };
 
@@ -216,6 +216,21 @@ double SecondsPerStep(const Case& c, const Decoder& decoder, const Tokenizer& to
   return Median(gaps);
 }
 
+void MeasureDecoding(const Case& c, const std::string& name, const Decoder& decoder, const Tokenizer& tokenizer,
+                     const Adapter& adapter, const std::vector<TokenRow>& rows, Json& found) {
+  const auto seconds = [&](int64_t experts, int64_t prompts) {
+    return SecondsPerStep(c, decoder, tokenizer, adapter, experts, prompts, rows);
+  };
+  const double single = seconds(0, 1);
+  found.push_back(Measurement(name + ": decoding, one adapter", "ms", 1e3 * single));
+  for (int64_t experts : {4, 8}) {
+    found.push_back(Measurement(fmt::format("{}: decoding, base + {}", name, experts), "ms", 1e3 * seconds(experts, 1),
+                                Peer{"one adapter", 1e3 * single}));
+  }
+  found.push_back(Measurement(fmt::format("{}: decoding, {} prompts x (base + 4)", name, c.prompts), "tokens/s",
+                              static_cast<double>(c.prompts) / seconds(4, c.prompts)));
+}
+
 std::unique_ptr<Decoder> CpuTwin(const ModelWeights& weights) {
   ModelWeights copy = weights;
   for (const TensorSlot& slot : ListTensors(copy)) *slot.tensor = slot.tensor->to(torch::kCPU, torch::kFloat, false, true);
@@ -248,7 +263,10 @@ int Run(const Case& c) {
     options.quantize = c.quantize;
     decoder = std::move(LoadBackbone(options, "auto").decoder);
   } else {
-    decoder = std::make_unique<Decoder>(RandomWeights(c.shape, ParseWeightStorage(c.quantize), device));
+    ModelWeights weights = RandomWeights(c.shape, ParseWeightStorage(c.quantize), device);
+    // Tokens that the tokenizer does not have are never the likeliest.
+    weights.embedding.slice(0, std::min(tokenizer->vocab_size(), weights.config.vocab)).zero_();
+    decoder = std::make_unique<Decoder>(std::move(weights));
   }
   const std::vector<TokenRow> rows = RandomRows(std::max(c.rows, c.prompts), tokenizer->vocab_size());
   const double products = ProductRate(device);
@@ -268,28 +286,19 @@ int Run(const Case& c) {
     });
   }
   const double flop = FlopPerToken(*decoder, ConfigOfRank(c.rank));
-  const double features = FeatureRate(c, *decoder, training, rows);
   const std::string name = (c.shape.empty() ? c.model : c.shape) + (c.quantize == "none" ? "" : " in " + c.quantize);
   Json found = {Measurement("products of 8192 rows", "TFLOP/s", products / 1e12),
                 Measurement(fmt::format("{}: fine-tuning, {:.0f} tokens a step, rank {}", name, training.tokens_per_step, c.rank),
                             "tokens/s", training.tokens_per_s, {}, training.tokens_per_s * flop / products),
-                Measurement(name + ": weights", "GiB", static_cast<double>(CountBytes(decoder->weights())) / kGib),
-                Measurement(name + ": features", "tokens/s", features, Peer{"training", training.tokens_per_s})};
+                Measurement(name + ": weights", "GiB", static_cast<double>(CountBytes(decoder->weights())) / kGib)};
   if (training.peak_bytes) {
     found.push_back(Measurement(name + ": fine-tuning, peak memory", "GiB", static_cast<double>(*training.peak_bytes) / kGib));
   }
-  const Adapter& adapter = training.checkpoints.back().adapter;
-  const auto seconds = [&](int64_t experts, int64_t prompts) {
-    return SecondsPerStep(c, *decoder, *tokenizer, adapter, experts, prompts, rows);
-  };
-  const double single = seconds(0, 1);
-  found.push_back(Measurement(name + ": decoding, one adapter", "ms", 1e3 * single));
-  for (int64_t experts : {4, 8}) {
-    found.push_back(Measurement(fmt::format("{}: decoding, base + {}", name, experts), "ms", 1e3 * seconds(experts, 1),
-                                Peer{"one adapter", 1e3 * single}));
+  if (!c.training_only) {
+    const double features = FeatureRate(c, *decoder, training, rows);
+    found.push_back(Measurement(name + ": features", "tokens/s", features, Peer{"training", training.tokens_per_s}));
+    MeasureDecoding(c, name, *decoder, *tokenizer, training.checkpoints.back().adapter, rows, found);
   }
-  found.push_back(Measurement(fmt::format("{}: decoding, {} prompts x (base + 4)", name, c.prompts), "tokens/s",
-                              static_cast<double>(c.prompts) / seconds(4, c.prompts)));
   WriteMeasurements(c.json_path, found);
   return !c.check || Agrees(*decoder, training, rows) ? 0 : 1;
 }
@@ -310,6 +319,7 @@ int Main(int argc, char** argv) {
   app.add_option("--prompts", c.prompts, "decoded together");
   app.add_option("--new-tokens", c.new_tokens, "decoded for each");
   app.add_option("--trace", c.trace, "folder for Chrome traces of a few steps of each path")->check(CLI::ExistingDirectory);
+  app.add_flag("--training-only", c.training_only, "leave features and decoding out");
   app.add_flag("--check", c.check, "compare with the CPU in f32")->excludes(quantize);
   CLI11_PARSE(app, argc, argv);
   if (c.device == "cuda" && !at::hasCUDA()) {
