@@ -18,6 +18,7 @@
 #include "features/extract_rows.h"
 #include "lora/adapter_file.h"
 #include "train/finetune.h"
+#include "train/group_options.h"
 
 namespace elrea {
 namespace {
@@ -107,14 +108,15 @@ void TrainExperts(const Run& run, const RunData& data) {
   const Clustering clustering = ReadClusters(run.paths.clusters());
   CheckClusterRows(clustering, data, run.paths);
   const Adapter base = LoadAdapter(run.paths.base(), decoder.config());
+  const std::vector<FinetuneOptions> options =
+      OptionsOfGroups(ExpertFinetuneOptions(run.config), run.config.experts.equal_steps, RowGroups(clustering),
+                      std::ssize(data.train.rows));
   std::vector<Finetuning> experts;
   for (size_t c = 0; c < clustering.clusters.size(); ++c) {
     const auto cluster = static_cast<int64_t>(c);
     FinetuneJob job{fmt::format("expert {}", c), &decoder, base, {}, {}, run.paths.expert(cluster)};
     for (int64_t row : clustering.clusters[c].rows) job.rows.push_back(&data.train.rows[row]);
-    const FinetuneOptions options =
-        ExpertFinetuneOptions(run.config, cluster, std::ssize(job.rows), std::ssize(data.train.rows));
-    experts.push_back({std::move(job), options});
+    experts.push_back({std::move(job), options[c]});
   }
   WithContext("training the experts", [&] {
     const int64_t asked = run.config.experts.side_by_side;

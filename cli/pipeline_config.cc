@@ -5,7 +5,6 @@
 #include "core/error.h"
 #include "core/text.h"
 #include "eval/method.h"
-#include "train/batches.h"
 
 namespace elrea {
 namespace {
@@ -69,13 +68,6 @@ FinetuneOptions ExpertFinetuneOptions(const PipelineConfig& config) {
   options.learning_rate = config.experts.learning_rate;
   if (config.experts.epochs > 0) options.epochs = config.experts.epochs;
   if (config.experts.batch_size > 0) options.batch_size = config.experts.batch_size;
-  return options;
-}
-
-FinetuneOptions ExpertFinetuneOptions(const PipelineConfig& config, int64_t cluster, int64_t rows, int64_t all_rows) {
-  FinetuneOptions options = ExpertFinetuneOptions(config);
-  if (config.experts.equal_steps) options.batch_size = BatchForEqualSteps(options.batch_size, rows, all_rows);
-  options.seed = config.finetune.seed + 1 + cluster;
   return options;
 }
 

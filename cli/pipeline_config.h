@@ -124,9 +124,7 @@ Json ConfigJson(PipelineConfig config);
 // What only steers evaluation, decoding and saving is left out.
 std::vector<std::string> DifferencesThatMatter(const PipelineConfig& there, const PipelineConfig& here);
 
-// Fine-tuning options of an expert, whichever its cluster: those of section experts over those of finetune.
+// Fine-tuning options of an expert, whichever its cluster (OptionsOfGroups): those of section experts over those of finetune.
 FinetuneOptions ExpertFinetuneOptions(const PipelineConfig& config);
-// Of the expert of this cluster, which has `rows` of all training rows.
-FinetuneOptions ExpertFinetuneOptions(const PipelineConfig& config, int64_t cluster, int64_t rows, int64_t all_rows);
 
 }  // namespace elrea

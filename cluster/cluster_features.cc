@@ -263,6 +263,12 @@ Clustering ClusterFeatures(const ClusterOptions& options, RowMatrix features,
   return result;
 }
 
+std::vector<std::vector<int64_t>> RowGroups(const Clustering& clustering) {
+  std::vector<std::vector<int64_t>> groups;
+  for (const FeatureCluster& cluster : clustering.clusters) groups.push_back(cluster.rows);
+  return groups;
+}
+
 Clustering ClusteringOf(RowMatrix features, const std::vector<int64_t>& labels, std::span<const std::string> sources) {
   CheckRows(features, "clustering");
   Clustering result;

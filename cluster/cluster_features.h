@@ -58,6 +58,9 @@ struct Clustering {
 Clustering ClusterFeatures(const ClusterOptions& options, RowMatrix features,
                            std::span<const std::string> sources);
 
+// The rows of each cluster.
+std::vector<std::vector<int64_t>> RowGroups(const Clustering& clustering);
+
 // row := (row - mean) / |row - mean|, or zeros; `mean` may be empty. What a request's feature goes through
 // before it is compared with centroids.
 void CenterAndNormalize(std::span<float> row, std::span<const float> mean);

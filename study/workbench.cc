@@ -11,7 +11,7 @@
 #include "core/streaming_checksum.h"
 #include "core/log.h"
 #include "features/extract_rows.h"
-#include "train/batches.h"
+#include "train/group_options.h"
 
 namespace elrea {
 namespace {
@@ -77,12 +77,6 @@ std::vector<std::span<const int32_t>> TestInstructions(const StudyJob& job) {
   std::vector<std::span<const int32_t>> instructions;
   for (const EvalRow& row : job.test) instructions.emplace_back(row.prompt);
   return instructions;
-}
-
-std::vector<std::vector<int64_t>> RowGroups(const Clustering& clustering) {
-  std::vector<std::vector<int64_t>> groups;
-  for (const FeatureCluster& cluster : clustering.clusters) groups.push_back(cluster.rows);
-  return groups;
 }
 
 fs::path ArtifactFolder(const StudyJob& job, const std::string& kind, const Json& identity) {
@@ -209,15 +203,13 @@ std::vector<const StudyAdapter*> Workbench::FromScratch(const std::vector<Labell
 
 std::vector<const StudyAdapter*> Workbench::Experts(const std::vector<std::vector<int64_t>>& groups) {
   const Adapter& base = Base().adapter;
+  FinetuneOptions seeded = job_.expert;
+  seeded.seed = seed_;
+  const std::vector<FinetuneOptions> options =
+      OptionsOfGroups(seeded, job_.experts_take_equal_steps, groups, std::ssize(job_.train.rows));
   std::vector<Training> experts;
-  for (size_t c = 0; c < groups.size(); ++c) {
-    FinetuneOptions options = job_.expert;
-    options.seed = seed_ + 1 + static_cast<int64_t>(c);
-    if (job_.experts_take_equal_steps) {
-      options.batch_size = BatchForEqualSteps(options.batch_size, std::ssize(groups[c]), std::ssize(job_.train.rows));
-    }
-    experts.push_back({fmt::format("expert {} of {}", c + 1, groups.size()), base, groups[c], options});
-  }
+  for (size_t c = 0; c < groups.size(); ++c)
+    experts.push_back({fmt::format("expert {} of {}", c + 1, groups.size()), base, groups[c], options[c]});
   return Train("experts", experts);
 }
 

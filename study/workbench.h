@@ -36,7 +36,7 @@ struct StudyJob {
   std::vector<EvalRow> test = {};
   LoraOptions lora = {};
   FinetuneOptions base = {}, expert = {};
-  bool experts_take_equal_steps = true;  // an expert's batch is its share of the rows' (BatchForEqualSteps)
+  bool experts_take_equal_steps = true;  // as OptionsOfGroups
   FeatureOptions features = {};
   ClusterOptions cluster = {};
   RoutingOptions routing = {};
@@ -65,9 +65,6 @@ struct StudyFeatures {
 // Tokens of the training rows' instructions and of the held-out prompts: what features are of.
 std::vector<std::span<const int32_t>> TrainInstructions(const StudyJob& job);
 std::vector<std::span<const int32_t>> TestInstructions(const StudyJob& job);
-
-// Training rows of each cluster.
-std::vector<std::vector<int64_t>> RowGroups(const Clustering& clustering);
 
 // A folder for the artifact that `identity` describes, made when missing, with identity.json for the reader.
 std::filesystem::path ArtifactFolder(const StudyJob& job, const std::string& kind, const Json& identity);
