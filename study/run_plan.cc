@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "model/device_memory.h"
 #include "study/merge_adapters.h"
 
 namespace elrea {
@@ -90,15 +91,20 @@ Json PlanJson(const StudyJob& job, const StudyPlan& plan, const std::vector<int6
           {"rows_and_weights", ChecksumHex(text)}};
 }
 
-// The resident peak of this process since ResetPeak, bytes; 0 where the system does not tell.
-uint64_t PeakBytes() {
+// The most bytes since ResetPeak, of tensors on a GPU that answers there and else resident in this process; 0 where the
+// system does not tell.
+uint64_t PeakBytes(torch::Device device) {
+  if (const auto on_gpu = PeakDeviceBytes(device)) return static_cast<uint64_t>(*on_gpu);
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
     if (line.starts_with("VmHWM:")) return std::stoull(line.substr(6)) * 1024;
   }
   return 0;
 }
-void ResetPeak() { std::ofstream("/proc/self/clear_refs") << "5"; }
+void ResetPeak(torch::Device device) {
+  PeakDeviceBytes(device, /*restart=*/true);
+  std::ofstream("/proc/self/clear_refs") << "5";
+}
 
 std::vector<Prediction> Answer(const Workbench& bench, const StudyMethod& method, const StudyPlan& plan,
                                MethodOutcome& outcome) {
@@ -125,7 +131,7 @@ std::vector<Prediction> Answer(const Workbench& bench, const StudyMethod& method
   identity["chunk_rows"] = answers.chunk_rows;
   const fs::path folder = ArtifactFolder(job, "answers", identity);
   answers.path = folder / "answers.jsonl";
-  ResetPeak();
+  ResetPeak(job.decoder->device());
   const auto begun = std::chrono::steady_clock::now();
   std::vector<Prediction> predictions = AnswerRows(answers, [&](std::span<const int64_t> asked) {
     std::vector<RowPlan> plans;
@@ -135,7 +141,7 @@ std::vector<Prediction> Answer(const Workbench& bench, const StudyMethod& method
   const fs::path cost = folder / "cost.json";
   if (!fs::exists(cost)) {  // of the session that answered the last row
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begun;
-    WriteJsonFile(cost, {{"format_version", 1}, {"decode_s", seconds.count()}, {"peak_bytes", PeakBytes()}});
+    WriteJsonFile(cost, {{"format_version", 1}, {"decode_s", seconds.count()}, {"peak_bytes", PeakBytes(job.decoder->device())}});
   }
   const Json saved = ReadVersionedJson(cost);
   outcome.decode_s = JsonField<double>(saved, "decode_s", cost.string());

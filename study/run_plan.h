@@ -33,7 +33,7 @@ struct MethodOutcome {
       weights;              // [held-out rows][base, experts...] of a routed method, else empty
   double train_s = 0;       // of all adapters and features it stands on
   double decode_s = 0;      // of answering, routing from stored features aside; 0 when nothing is answered
-  uint64_t peak_bytes = 0;  // resident, while answering; 0 likewise
+  uint64_t peak_bytes = 0;  // while answering: of tensors on a GPU, else resident; 0 likewise
 };
 
 // `cache` serves all plans of one bench. Answers the method's StudyAnsweredRows. Errors as of AnswerRows.
