@@ -23,6 +23,13 @@ double Quantile(const std::vector<double>& sorted, double q) {
   return sorted[below] + (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
 }
 
+// The 95% percentile interval of what was drawn; of `mean` alone where nothing was.
+Interval PercentileInterval(std::vector<double> draws, double mean) {
+  if (draws.empty()) return {mean, mean};
+  std::sort(draws.begin(), draws.end());
+  return {Quantile(draws, 0.025), Quantile(draws, 0.975)};
+}
+
 }  // namespace
 
 Interval WilsonInterval(int64_t successes, int64_t n) {
@@ -51,12 +58,26 @@ Estimate BootstrapMean(const std::vector<std::vector<double>>& groups, int64_t s
     }
     draws.push_back(mean);
   }
-  if (draws.empty()) {
-    estimate.interval = {estimate.mean, estimate.mean};
-    return estimate;
+  estimate.interval = PercentileInterval(std::move(draws), estimate.mean);
+  return estimate;
+}
+
+Estimate BootstrapRatio(const std::vector<double>& changes, const std::vector<double>& references, int64_t samples,
+                        uint64_t seed) {
+  Estimate estimate;
+  estimate.mean = Mean(changes) / Mean(references);
+  std::vector<double> draws;
+  for (int64_t sample = 0; sample < samples; ++sample) {
+    Rng rng(seed, static_cast<uint64_t>(sample));
+    double change = 0, reference = 0;
+    for (size_t i = 0; i < changes.size(); ++i) {
+      const uint64_t row = rng.Below(changes.size());
+      change += changes[row];
+      reference += references[row];
+    }
+    if (reference > 0) draws.push_back(change / reference);
   }
-  std::sort(draws.begin(), draws.end());
-  estimate.interval = {Quantile(draws, 0.025), Quantile(draws, 0.975)};
+  estimate.interval = PercentileInterval(std::move(draws), estimate.mean);
   return estimate;
 }
 

@@ -25,6 +25,12 @@ struct Estimate {
 // paired bootstrap. A function of its arguments only. REQUIRES: no group is empty.
 Estimate BootstrapMean(const std::vector<std::vector<double>>& groups, int64_t samples, uint64_t seed);
 
+// sum(changes) / sum(references), a relative gain, with the percentile interval of `samples` bootstrap draws of rows (both
+// values of a row together). A draw whose references sum to zero has no ratio and is left out. A function of its arguments
+// only. REQUIRES: equal sizes; the references, none negative, sum to more than zero.
+Estimate BootstrapRatio(const std::vector<double>& changes, const std::vector<double>& references, int64_t samples,
+                        uint64_t seed);
+
 // Two-sided p-value of a paired permutation test: the share of `samples` random exchanges of the two methods' values,
 // row by row, whose difference is at least as far from zero as the one seen, the one seen included. Groups are averaged
 // as by BootstrapMean. 1 when all differences are zero. A function of its arguments only. REQUIRES: no group is empty.

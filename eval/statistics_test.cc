@@ -53,6 +53,33 @@ TEST(BootstrapMean, IsAFunctionOfTheSeed) {
   EXPECT_EQ(BootstrapMean(groups, 0, 3).interval.low, a.mean);
 }
 
+TEST(BootstrapRatio, IsTheRatioOfSumsWithTheSpreadOfItsRows) {
+  std::vector<double> changes, references;
+  Rng rng(5);
+  for (int i = 0; i < 400; ++i) {
+    references.push_back(0.5 + rng.Uniform());
+    changes.push_back(-0.1 * references.back() + 0.2 * (rng.Uniform() - 0.5));
+  }
+  double change = 0, reference = 0, spread = 0;
+  for (size_t i = 0; i < 400; ++i) change += changes[i], reference += references[i];
+  const double ratio = change / reference;
+  for (size_t i = 0; i < 400; ++i) spread += std::pow(changes[i] - ratio * references[i], 2);
+  const double half = 1.96 * std::sqrt(spread) / reference;  // the delta method's
+  const Estimate e = BootstrapRatio(changes, references, 5000, 1);
+  EXPECT_NEAR(e.mean, ratio, 1e-12);
+  EXPECT_NEAR(e.interval.low, ratio - half, 0.1 * half);
+  EXPECT_NEAR(e.interval.high, ratio + half, 0.1 * half);
+}
+
+// Where the reference has one row right, a third of the draws miss it.
+TEST(BootstrapRatio, DrawsWithoutAReferenceAreLeftOut) {
+  const Estimate e = BootstrapRatio({0, 1, 1}, {1, 0, 0}, 500, 1);
+  EXPECT_DOUBLE_EQ(e.mean, 2);
+  EXPECT_GE(e.interval.low, 0);
+  EXPECT_TRUE(std::isfinite(e.interval.high));
+  EXPECT_EQ(BootstrapRatio({1, 0}, {1, 1}, 0, 1).interval.low, 0.5);
+}
+
 // Of 2^4 sign patterns of equal differences, two are as far from zero as what was seen.
 TEST(PermutationPValue, IsTheShareOfExchangesAsFarFromZero) {
   EXPECT_NEAR(PermutationPValue({{1, 1, 1, 1}}, 20000, 3), 2.0 / 16, 0.01);

@@ -79,7 +79,7 @@ Table SourceTable(const std::vector<MethodSummary>& summaries) {
   for (const MethodSummary& s : summaries) {
     if (!s.choices) continue;
     if (table[0].size() == 1) {
-      for (const auto& [source, value] : s.choices->by_source) table[0].push_back(source);
+      for (const std::string& header : SourceHeaders(s.choices->by_source)) table[0].push_back(header);
     }
     std::vector<std::string>& row = table.emplace_back(1, s.name);
     for (const auto& [source, value] : s.choices->by_source) row.push_back(PointsText(value));
@@ -112,10 +112,6 @@ bool AnyChoices(const std::vector<MethodSummary>& summaries) {
   return false;
 }
 
-Json EstimateJson(const Estimate& e) {
-  return {{"mean", e.mean}, {"interval_95", {e.interval.low, e.interval.high}}};
-}
-
 }  // namespace
 
 std::optional<ChoiceSummary> SummariseChoices(const MethodRecord& record, const MethodRecord* base,
@@ -132,7 +128,7 @@ std::optional<ChoiceSummary> SummariseChoices(const MethodRecord& record, const 
   summary.n = static_cast<int64_t>(right.size());
   summary.micro = estimate({right});
   summary.macro = estimate(GroupsOf(groups));
-  for (const auto& [source, values] : groups) summary.by_source[source] = estimate({values});
+  summary.by_source = EstimateBySource(groups, options);
   summary.per_token = mean([](const ChoiceOutcome& o) { return o.per_token; });
   summary.per_character = mean([](const ChoiceOutcome& o) { return o.per_character; });
   summary.loss = estimate({ChoicesOverSeeds(record, seeds, kLoss)});
@@ -146,8 +142,8 @@ Json ChoiceSummaryJson(const ChoiceSummary& s) {
                {"macro", EstimateJson(s.macro)},
                {"micro_per_token", s.per_token},
                {"micro_per_character", s.per_character},
-               {"loss_nats", EstimateJson(s.loss)}};
-  for (const auto& [source, value] : s.by_source) json["sources"][source] = EstimateJson(value);
+               {"loss_nats", EstimateJson(s.loss)},
+               {"sources", BySourceJson(s.by_source)}};
   if (s.macro_gain) {
     json["against_base"] = {{"micro", DifferenceJson(*s.micro_gain)},
                             {"macro", DifferenceJson(*s.macro_gain)},

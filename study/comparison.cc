@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 namespace elrea {
@@ -41,6 +42,17 @@ std::optional<PairedDifference> DifferWithoutNan(std::vector<double> differences
   return ComparePaired({differences}, options);
 }
 
+// Over the rows that both have a loss of.
+Estimate RelativeLoss(const std::vector<double>& change, const std::vector<double>& reference, const SummaryOptions& options) {
+  std::vector<double> changes, references;
+  for (size_t i = 0; i < change.size(); ++i) {
+    if (std::isnan(change[i])) continue;
+    changes.push_back(change[i]);
+    references.push_back(reference[i]);
+  }
+  return BootstrapRatio(changes, references, options.bootstrap_samples, options.seed);
+}
+
 }  // namespace
 
 PairedDifference ComparePaired(const Groups& differences, const SummaryOptions& options) {
@@ -49,6 +61,11 @@ PairedDifference ComparePaired(const Groups& differences, const SummaryOptions& 
   d.value = BootstrapMean(differences, options.bootstrap_samples, options.seed);
   d.p = PermutationPValue(differences, options.permutation_samples, options.seed);
   return d;
+}
+
+int ShownSide(const PairedDifference& d) {
+  if (d.p >= 0.05) return 0;
+  return d.value.interval.low > 0 ? 1 : d.value.interval.high < 0 ? -1 : 0;
 }
 
 std::string PText(double p) { return p < 0.001 ? "p<0.001" : fmt::format("p={:.3f}", p); }
@@ -70,9 +87,12 @@ MethodComparison Compare(const MethodRecord& of, const MethodRecord& with, const
   if (!differences.empty()) {
     comparison.micro = ComparePaired({differences}, options);
     comparison.macro = ComparePaired(GroupsOf(BySource(method, differences)), options);
-    if (Mean(theirs) > 0) comparison.relative_gain = Mean(differences) / Mean(theirs);
+    if (Mean(theirs) > 0)
+      comparison.relative_gain = BootstrapRatio(differences, theirs, options.bootstrap_samples, options.seed);
   }
-  comparison.loss = DifferWithoutNan(LossChange(method, reference, comparison.seeds), options);
+  const std::vector<double> change = LossChange(method, reference, comparison.seeds);
+  comparison.loss = DifferWithoutNan(change, options);
+  if (comparison.loss) comparison.relative_loss = RelativeLoss(change, LossesOverSeeds(reference, comparison.seeds), options);
   return comparison;
 }
 

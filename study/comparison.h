@@ -24,6 +24,9 @@ struct PairedDifference {
 };
 Json DifferenceJson(const PairedDifference& difference);
 std::string PText(double p);  // "p=0.012", or "p<0.001"
+// 1: above zero, -1: below, 0: neither is shown. The interval and p < 0.05 must agree, as near the border one of them alone
+// is often mistaken.
+int ShownSide(const PairedDifference& difference);
 
 // Mean over groups of their means, and its paired permutation p.
 PairedDifference ComparePaired(const Groups& differences, const SummaryOptions& options);
@@ -32,9 +35,8 @@ struct MethodComparison {
   std::vector<int64_t> seeds;                    // of both; empty: nothing else is there
   std::optional<PairedDifference> micro, macro;  // of exact match; nothing without answers to the same rows
   std::optional<PairedDifference> loss;          // nats per token
-  // (micro - micro of the reference) / micro of the reference, as the paper's; 0 where the reference has none
-  // right.
-  double relative_gain = 0;
+  // Shares of the reference's: of its micro average, as the paper's, where it has any right, and of its mean loss.
+  std::optional<Estimate> relative_gain, relative_loss;
 };
 
 MethodComparison Compare(const MethodRecord& method, const MethodRecord& reference,

@@ -59,13 +59,6 @@ std::string MatchText(const PairedDifference& d) {
                      PText(d.p));
 }
 
-// 1: above zero, -1: below, 0: neither is shown. The bootstrap and the permutation must agree, as near the border one of
-// them alone is often mistaken.
-int Side(const PairedDifference& d) {
-  if (d.p >= 0.05) return 0;
-  return d.value.interval.low > 0 ? 1 : d.value.interval.high < 0 ? -1 : 0;
-}
-
 std::string SeedsText(const std::vector<int64_t>& seeds) {
   std::vector<std::string> names;
   for (int64_t seed : seeds) names.push_back(std::to_string(seed));
@@ -83,8 +76,8 @@ Finding Judge(const std::vector<MethodRecord>& records, const Claim& claim, cons
   int for_it = 0, against_it = 0;
   std::vector<std::string> evidence;
   const auto add = [&](const PairedDifference& d, int better_side, const std::string& text) {
-    for_it += Side(d) == better_side ? 1 : 0;
-    against_it += Side(d) == -better_side ? 1 : 0;
+    for_it += ShownSide(d) == better_side ? 1 : 0;
+    against_it += ShownSide(d) == -better_side ? 1 : 0;
     evidence.push_back(text);
   };
   if (c.loss) add(*c.loss, -1, LossText(*c.loss));
@@ -124,13 +117,14 @@ Finding JudgeRank(const std::vector<MethodRecord>& records, int64_t rank, const 
     finding.evidence = "no seeds or rows that all have";
     return finding;
   }
-  finding.verdict = Side(*difference) < 0 ? Verdict::kConfirmed : Verdict::kNotConfirmed;
+  finding.verdict = ShownSide(*difference) < 0 ? Verdict::kConfirmed : Verdict::kNotConfirmed;
   finding.evidence =
       fmt::format("change of the response loss {:+.4f} at rank {}, {:+.4f} at rank 64; difference {}",
                   at_low.loss->value.mean, rank, at_high.loss->value.mean, LossText(*difference));
   if (at_low.micro && at_high.micro) {
     finding.evidence += fmt::format("; relative gain of exact match {:+.1f}% at rank {}, {:+.1f}% at rank 64",
-                                    100 * at_low.relative_gain, rank, 100 * at_high.relative_gain);
+                                    100 * at_low.relative_gain.value_or(Estimate{}).mean, rank,
+                                    100 * at_high.relative_gain.value_or(Estimate{}).mean);
   }
   return finding;
 }
@@ -154,7 +148,7 @@ Finding JudgeFewExperts(const std::vector<MethodRecord>& records, const SummaryO
     evidence.push_back(fmt::format("{} {:+.4f} ({:.0f}%)", name, ours.loss->value.mean, 100 * share));
     if (name != std::string("top_2")) continue;
     share_of_two = share;
-    gains = Side(*all.loss) < 0;
+    gains = ShownSide(*all.loss) < 0;
     evidence.push_back(fmt::format("all {:+.4f}, n={}", all.loss->value.mean, all.loss->n));
   }
   if (evidence.empty()) {

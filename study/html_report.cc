@@ -48,7 +48,7 @@ std::string Introduction(const Workbench& bench) {
          HtmlParagraph(fmt::format("Intervals are 95% bootstrap intervals over rows, p-values are of paired "
                                    "permutation tests against the "
                                    "base adapter; a row's value is its mean over the seeds. Differences "
-                                   "whose interval excludes zero are "
+                                   "whose interval excludes zero and whose p is below 0.05 are "
                                    "coloured: green where the method is better, red where it is worse. "
                                    "Figures of clusters are of seed {}.",
                                    bench.seed()));

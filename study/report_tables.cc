@@ -11,11 +11,12 @@
 namespace elrea {
 namespace {
 
-// A difference, coloured when its interval excludes zero. `sign`: 1 where more is better.
+// A difference, coloured where it is shown (ShownSide). `sign`: 1 where more is better.
 std::string DifferenceCell(const std::optional<PairedDifference>& d, double factor, int digits, int sign) {
   if (!d) return HtmlCell("");
   const Interval& i = d->value.interval;
-  const char* classes = sign * i.low > 0 && sign * i.high > 0 ? "better" : i.low * i.high > 0 ? "worse" : "";
+  const int side = sign * ShownSide(*d);
+  const char* classes = side > 0 ? "better" : side < 0 ? "worse" : "";
   return HtmlCell(fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}] {}", factor * d->value.mean, digits,
                               factor * i.low, digits, factor * i.high, digits, PText(d->p)),
                   classes);
@@ -27,7 +28,7 @@ std::vector<std::string> Headers(bool answers) {
     names.insert(names.end(), {"n", "macro exact match, %", "minus base, points", "relative gain", "micro, %",
                                "strict, %"});
   }
-  names.insert(names.end(), {"n", "response loss, nats/token", "minus base", "train s"});
+  names.insert(names.end(), {"n", "response loss, nats/token", "minus base", "relative", "train s"});
   if (answers) names.insert(names.end(), {"decode s", "peak memory"});
   return names;
 }
@@ -43,12 +44,13 @@ std::string ResultsRow(const MethodSummary& s, bool answers) {
   if (answers) {
     html += HtmlCell(FormatCount(s.num_answered)) + HtmlCell(PointsText(s.macro)) +
             DifferenceCell(s.macro_gain, 100, 1, 1) +
-            HtmlCell(s.micro_gain ? fmt::format("{:+.1f}%", 100 * s.relative_gain) : "") +
+            HtmlCell(ShareText(s.relative_gain)) +
             HtmlCell(answered ? fmt::format("{:.1f}", 100 * s.micro->mean) : "-") +
             HtmlCell(answered ? fmt::format("{:.1f}", 100 * s.strict) : "-");
   }
   html += HtmlCell(FormatCount(s.num_losses)) + HtmlCell(s.loss ? fmt::format("{:.4f}", s.loss->mean) : "-") +
-          DifferenceCell(s.loss_change, 1, 4, -1) + HtmlCell(fmt::format("{:.0f}", s.train_s));
+          DifferenceCell(s.loss_change, 1, 4, -1) + HtmlCell(ShareText(s.relative_loss)) +
+          HtmlCell(fmt::format("{:.0f}", s.train_s));
   if (answers) {
     html += HtmlCell(answered ? fmt::format("{:.0f}", s.decode_s) : "-") +
             HtmlCell(answered ? FormatBytes(s.peak_bytes) : "-");
@@ -64,7 +66,12 @@ std::string ResultsTable(const std::vector<MethodSummary>& summaries) {
                                    [](const MethodSummary& s) { return s.num_answered > 0; });
   std::string html = "<div class=\"wide\"><table>\n" + HtmlHeaderRow(Headers(answers));
   for (const MethodSummary& s : summaries) html += ResultsRow(s, answers);
-  return html + "</table></div>\n";
+  html += "</table></div>\n";
+  for (const MethodSummary& s : summaries) {
+    if (!s.seeds.empty() && !s.failure.empty())
+      html += HtmlParagraph(fmt::format("{} is incomplete: {}", s.name, s.failure));
+  }
+  return html;
 }
 
 std::string MethodsTable(const std::vector<MethodSummary>& summaries) {
@@ -82,14 +89,16 @@ std::string SourceTable(const std::vector<MethodSummary>& summaries) {
     if (s.num_answered == 0) continue;
     if (html.empty()) {
       std::vector<std::string> names = {"method"};
-      for (const auto& [source, value] : s.by_source) names.push_back(source);
+      for (const std::string& header : SourceHeaders(s.by_source)) names.push_back(header);
       html = "<div class=\"wide\"><table>\n" + HtmlHeaderRow(names);
     }
     html += "<tr>" + HtmlCell(s.name);
     for (const auto& [source, value] : s.by_source) html += HtmlCell(PointsText(value));
     html += "</tr>\n";
   }
-  return html.empty() ? HtmlParagraph("No row was answered.") : html + "</table></div>\n";
+  if (html.empty()) return HtmlParagraph("No row was answered.");
+  const std::string few = FewRowsText(AnsweredSources(summaries));
+  return html + "</table></div>\n" + (few.empty() ? "" : HtmlParagraph(few));
 }
 
 std::string RivalsTable(const std::vector<Rival>& rivals) {

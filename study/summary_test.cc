@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/expect_error.h"
+#include "study/report_tables.h"
 #include "study/testing.h"
 
 namespace elrea {
@@ -26,7 +27,10 @@ TEST(Summary, AveragesRowsOverSeedsAndComparesThemPairwise) {
   EXPECT_NEAR(s[0].by_source.at("words").mean, 0.25, 1e-12);
   EXPECT_FALSE(s[0].micro_gain.has_value());
   EXPECT_NEAR(s[1].micro_gain->value.mean, 3.0 / 12, 1e-12);
-  EXPECT_NEAR(s[1].relative_gain, (7.0 - 4.0) / 4.0, 1e-12);
+  EXPECT_NEAR(s[1].relative_gain->mean, (7.0 - 4.0) / 4.0, 1e-12);
+  EXPECT_NEAR(s[1].relative_loss->mean, -5.0 / 16, 1e-12);
+  EXPECT_LT(s[1].relative_loss->interval.high, 0);
+  EXPECT_EQ(s[0].by_source.at("words").n, 2);
   EXPECT_NEAR(s[1].loss_change->value.mean, -1.0, 1e-12);
   EXPECT_EQ(s[1].loss_change->n, 5);  // the row that did not fit is left out
   EXPECT_EQ(s[1].num_losses, 5);
@@ -82,7 +86,7 @@ TEST(Summary, MethodsWithFewerOrNoAnswersAreComparedOnWhatTheyHave) {
   EXPECT_EQ(s[1].num_answered, 2);
   EXPECT_EQ(s[1].micro_gain->n, 2);
   EXPECT_NEAR(s[1].micro_gain->value.mean, 0.5, 1e-12);  // right on 4, where base is not; both right on 2
-  EXPECT_NEAR(s[1].relative_gain, 1.0, 1e-12);
+  EXPECT_NEAR(s[1].relative_gain->mean, 1.0, 1e-12);
   EXPECT_EQ(s[2].num_answered, 0);
   EXPECT_FALSE(s[2].micro || s[2].macro || s[2].micro_gain);
   EXPECT_NEAR(s[2].loss_change->value.mean, -1.0, 1e-12);
@@ -123,6 +127,39 @@ TEST(Summary, AFailedMethodKeepsItsReasonInTextAndJson) {
   EXPECT_EQ(SummaryJson(s[1])["reason"], "seed 0: no rows");
   EXPECT_NE(SummaryText(s).find("failed: ensemble: seed 0: no rows"), std::string::npos);
   EXPECT_EQ(SummaryJson(s[0])["exact_match"]["n"], 2);
+}
+
+// One seed of two failed: the figures of the other stand, and the reason beside them.
+TEST(Summary, AnIncompleteMethodKeepsFiguresAndReason) {
+  MethodRecord half = RecordOf("ensemble", {{0, OutcomeOf({1, 1, 0, 0, 1}, {1, 1, 1, 1, 1})}});
+  half.failure = "seed 1: the disk is full";
+  const auto s = Summarise({RecordOf("base", {{0, OutcomeOf({1, 0, 0, 0, 0}, {1, 2, 2, 2, 2})}}), half}, kFew);
+  EXPECT_EQ(SummaryJson(s[1])["status"], "incomplete");
+  EXPECT_EQ(SummaryJson(s[1])["reason"], "seed 1: the disk is full");
+  EXPECT_TRUE(SummaryJson(s[1]).contains("response_loss"));
+  EXPECT_NE(SummaryText(s).find("incomplete: ensemble: seed 1: the disk is full"), std::string::npos);
+  EXPECT_NE(ResultsTable(s).find("ensemble is incomplete: seed 1: the disk is full"), std::string::npos);
+}
+
+TEST(Summary, SourcesOfFewRowsAreNamed) {
+  const auto s = Summarise({RecordOf("base", {{0, OutcomeOf({1, 0, 0, 0, 0}, {1, 2, 2, 2, 2})}})}, kFew);
+  EXPECT_NE(SummaryText(s).find("words (n=1)"), std::string::npos) << SummaryText(s);
+  EXPECT_NE(SummaryText(s).find("Fewer than 5 answered rows: sums, words."), std::string::npos);
+  EXPECT_NE(SourceTable(s).find("Fewer than 5 answered rows"), std::string::npos);
+  EXPECT_EQ(SummaryJson(s[0])["exact_match"]["sources"]["sums"]["n"], 4);
+  EXPECT_EQ(FewRowsText({{"many", {{}, 5}}}), "");
+}
+
+// p is 2 of 2^4: the interval alone would colour it.
+TEST(Summary, ADifferenceIsShownWhereIntervalAndPAgree) {
+  const auto s = Summarise(
+      {RecordOf("base", {{0, OutcomeOf({}, {2, 2, 2, 2})}}), RecordOf("ensemble", {{0, OutcomeOf({}, {1, 1, 1, 1})}})}, kFew);
+  EXPECT_LT(s[1].loss_change->value.interval.high, 0);
+  EXPECT_EQ(ShownSide(*s[1].loss_change), 0);
+  EXPECT_EQ(ResultsTable(s).find("better"), std::string::npos);
+  PairedDifference clear = *s[1].loss_change;
+  clear.p = 0.01;
+  EXPECT_EQ(ShownSide(clear), -1);
 }
 
 TEST(StudyMethods, AreNamedOnceAndAnUnknownOneIsAnErrorWithTheNearest) {

@@ -81,7 +81,9 @@ TEST_F(StudyTest, TheReportHoldsAllSectionsAndFindings) {
   const std::string html = ReadFile(out("study") / "report.html");
   for (const char* title : {"Results", "The ensemble against each method", "The paper&#39;s findings",
                             "Ablations and methods beyond the paper", "Curves", "The methods",
-                            "Cost over the number of clusters", "Learning curves", "How to reproduce"}) {
+                            "Cost over the number of clusters", "Clusters and data sets", "Weights by data set of the request",
+                            "Gradient features of the training rows (t-SNE)", "Routing examples", "Exact match per data set, %",
+                            "Learning curves", "How to reproduce"}) {
     EXPECT_NE(html.find(std::string("<h2>") + title), std::string::npos) << title;
   }
   for (const char* nothing : {"not shown:", "nan", "http://", "https://", "<script"}) {
