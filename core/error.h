@@ -1,8 +1,8 @@
 // The one exception type of the project: what went wrong, where, and what to do about it.
 //
 // Thrown low with the facts (path, row, tensor, expected against actual, remedy); each stage boundary adds
-// one context frame ("loading expert 3 from DIR"). Caught in three places only: cli/main.cc (kind -> exit
-// code), a server's request boundary, and the top function of each thread.
+// one context frame ("loading expert 3 from DIR"). Caught in few places only: cli/program.cc (kind -> exit
+// code), a server's request boundary, around each method of a study, and the top function of each thread.
 #pragma once
 
 #include <exception>
