@@ -250,6 +250,7 @@ EvalRecord PromptOf(const Json& row) {
   record.answer = GoldAnswer(row);
   if (!record.answer && response) record.answer = ExtractAnswer(*response);
   if (record.answer && IsBlank(*record.answer)) record.answer.reset();
+  record.task = FirstString(row, {"task"}).value_or("");
   AddFewShot(row, record);
   AddChoices(row, record);
   return record;
@@ -278,7 +279,7 @@ std::variant<Record, RowFault> ParseRow(std::string_view line, const std::string
 const std::vector<std::string>& RowKeys() {
   static const std::vector<std::string> keys = {"instruction", "prompt",        "input",    "context", "output",
                                                 "response",    "answer",        "messages", "source",  "conversations",
-                                                "few_shot",    "choices",       "choice_lead"};
+                                                "few_shot",    "choices",       "choice_lead", "task"};
   return keys;
 }
 

@@ -52,6 +52,7 @@ struct EvalRecord {
   std::string choice_lead;            // "The answer is (" where the choices are letters
   int64_t gold_choice = -1;           // index of the choice that is the answer; -1 without choices
   std::string source;                 // as in ExampleRecord
+  std::string task;                   // the part of the source it belongs to; empty: none is said
   std::string file;
   int64_t line = 0;  // 1-based
 };

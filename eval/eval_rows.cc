@@ -116,6 +116,7 @@ std::vector<EvalRow> LoadEvalRows(const std::vector<std::string>& files, const E
       row.examples_shown = prompt.num_examples;
       row.max_new_tokens = LimitOf(response_limits, record.source, 0);
       row.choices = EncodeChoices(record, chat);
+      row.task = record.task;
     }
   }
   KeepEvenly(rows, options.limit);

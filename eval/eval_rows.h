@@ -33,6 +33,7 @@ struct EvalRow {
   int64_t examples_given = 0, examples_shown = 0;  // worked examples of the row, and those that fit
   int64_t max_new_tokens = 0;                      // 0: as the generation's options say
   EvalChoices choices = {};                        // empty: the row has none
+  std::string task = {};                           // the part of the source it belongs to; empty: none is said
 };
 
 // All rows of all files that have an answer, in order (the others are counted in a warning per file); `limit` > 0 keeps that many spread evenly over them.

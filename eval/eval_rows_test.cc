@@ -24,12 +24,14 @@ class EvalRowsTest : public testing::Test {
 
 TEST_F(EvalRowsTest, TakesTheReferenceResponseOrElseTheAnswer) {
   const std::vector<EvalRow> rows = Load(
-      "{\"prompt\": \"1+1?\", \"output\": \"It is \\\\boxed{2}\", \"source\": \"sums\"}\n"
+      "{\"prompt\": \"1+1?\", \"output\": \"It is \\\\boxed{2}\", \"source\": \"sums\", \"task\": \"sums/short\"}\n"
       "{\"prompt\": \"2+2?\", \"answer\": 4}\n"
       "{\"messages\": [{\"role\": \"user\", \"content\": \"3+3?\"}], \"answer\": \"6\"}\n");
   ASSERT_EQ(rows.size(), 3u);
   EXPECT_EQ(rows[0].gold, "2");
   EXPECT_EQ(rows[0].source, "sums");
+  EXPECT_EQ(rows[0].task, "sums/short");
+  EXPECT_EQ(rows[1].task, "");
   EXPECT_EQ(rows[0].response, chat_.EncodeResponse("It is \\boxed{2}"));
   EXPECT_EQ(rows[1].response, chat_.EncodeResponse("4"));
   EXPECT_EQ(rows[2].response, chat_.EncodeResponse("6"));

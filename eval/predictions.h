@@ -22,6 +22,7 @@ struct Prediction {
   int64_t num_tokens = 0;
   double base_weight = 0;              // of a routed method
   std::vector<double> expert_weights;  // [clusters], empty when not routed
+  std::string task = {};               // EvalRow's; not part of the file
 };
 Json PredictionJson(const Prediction& prediction);
 

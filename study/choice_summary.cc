@@ -31,6 +31,15 @@ std::map<std::string, std::vector<double>> ChoicesBySource(const MethodRecord& r
   return groups;
 }
 
+std::map<std::string, std::vector<double>> ChoicesByTask(const MethodRecord& record, const std::vector<double>& values) {
+  std::map<std::string, std::vector<double>> groups;
+  const std::vector<ScoredChoices>& choices = record.outcomes.begin()->second.choices;
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (!choices[i].task.empty()) groups[choices[i].task].push_back(values[i]);
+  }
+  return groups;
+}
+
 constexpr auto kRight = [](const ChoiceOutcome& o) { return o.by_sum; };
 constexpr auto kLoss = [](const ChoiceOutcome& o) { return o.loss; };
 
@@ -129,6 +138,7 @@ std::optional<ChoiceSummary> SummariseChoices(const MethodRecord& record, const 
   summary.micro = estimate({right});
   summary.macro = estimate(GroupsOf(groups));
   summary.by_source = EstimateBySource(groups, options);
+  summary.by_task = EstimateBySource(ChoicesByTask(record, right), options);
   summary.per_token = mean([](const ChoiceOutcome& o) { return o.per_token; });
   summary.per_character = mean([](const ChoiceOutcome& o) { return o.per_character; });
   summary.loss = estimate({ChoicesOverSeeds(record, seeds, kLoss)});
@@ -144,6 +154,7 @@ Json ChoiceSummaryJson(const ChoiceSummary& s) {
                {"micro_per_character", s.per_character},
                {"loss_nats", EstimateJson(s.loss)},
                {"sources", BySourceJson(s.by_source)}};
+  if (!s.by_task.empty()) json["tasks"] = BySourceJson(s.by_task);
   if (s.macro_gain) {
     json["against_base"] = {{"micro", DifferenceJson(*s.micro_gain)},
                             {"macro", DifferenceJson(*s.macro_gain)},

@@ -106,6 +106,7 @@ void WriteHtmlReport(Workbench& bench, const StudyResult& result) {
   body += HtmlSection("The paper's findings", FindingsTable(result.findings));
   body += HtmlSection("Ablations and methods beyond the paper", ResultsTable(others) + Forests(others));
   body += HtmlSection("Exact match per data set, %", SourceTable(result.summaries));
+  if (const std::string tasks = TaskTable(central); !tasks.empty()) body += HtmlSection("Per task, %", tasks);
   if (const std::string choices = ChoiceSummaryHtml(result.summaries); !choices.empty())
     body += HtmlSection("By likelihood of the choices", choices);
   if (const MethodRecord* ensemble = FindDone(result, "ensemble"); ensemble != nullptr) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "core/text.h"
 #include "study/html_text.h"
@@ -99,6 +100,35 @@ std::string SourceTable(const std::vector<MethodSummary>& summaries) {
   if (html.empty()) return HtmlParagraph("No row was answered.");
   const std::string few = FewRowsText(AnsweredSources(summaries));
   return html + "</table></div>\n" + (few.empty() ? "" : HtmlParagraph(few));
+}
+
+std::string TaskTable(const std::vector<MethodSummary>& summaries) {
+  struct Column {
+    std::string name;
+    const BySourceEstimates* values;
+  };
+  std::vector<Column> columns;
+  for (const MethodSummary& s : summaries) {
+    if (!s.by_task.empty()) columns.push_back({s.name, &s.by_task});
+    if (s.choices && !s.choices->by_task.empty()) columns.push_back({s.name + ", choices", &s.choices->by_task});
+  }
+  std::map<std::string, int64_t> rows;
+  for (const Column& column : columns) {
+    for (const auto& [task, value] : *column.values) rows[task] = std::max(rows[task], value.n);
+  }
+  if (rows.empty()) return "";
+  std::vector<std::string> headers = {"task", "n"};
+  for (const Column& column : columns) headers.push_back(column.name);
+  std::string html = "<div class=\"wide\"><table>\n" + HtmlHeaderRow(headers);
+  for (const auto& [task, n] : rows) {
+    html += "<tr>" + HtmlCell(task) + HtmlCell(FormatCount(n));
+    for (const Column& column : columns) {
+      const auto found = column.values->find(task);
+      html += HtmlCell(found == column.values->end() ? "" : fmt::format("{:.1f}", 100 * found->second.mean));
+    }
+    html += "</tr>\n";
+  }
+  return html + "</table></div>\n";
 }
 
 std::string RivalsTable(const std::vector<Rival>& rivals) {

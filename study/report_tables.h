@@ -15,6 +15,9 @@ std::string ResultsTable(const std::vector<MethodSummary>& summaries);
 std::string MethodsTable(const std::vector<MethodSummary>& summaries);
 // Exact match by source.
 std::string SourceTable(const std::vector<MethodSummary>& summaries);
+// Exact match, and right choices by likelihood, of the tasks that sources are made of: one row each, means only. Empty where
+// no row belongs to a task.
+std::string TaskTable(const std::vector<MethodSummary>& summaries);
 // The ensemble minus each other central method.
 std::string RivalsTable(const std::vector<Rival>& rivals);
 std::string FindingsTable(const std::vector<Finding>& findings);

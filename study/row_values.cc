@@ -45,6 +45,15 @@ std::map<std::string, std::vector<double>> BySource(const MethodRecord& record,
   return groups;
 }
 
+std::map<std::string, std::vector<double>> ByTask(const MethodRecord& record, const std::vector<double>& values) {
+  std::map<std::string, std::vector<double>> groups;
+  const auto& predictions = record.outcomes.begin()->second.predictions;
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (!predictions[i].task.empty()) groups[predictions[i].task].push_back(values[i]);
+  }
+  return groups;
+}
+
 Groups GroupsOf(const std::map<std::string, std::vector<double>>& by_source) {
   Groups values;
   for (const auto& [source, group] : by_source) values.push_back(group);

@@ -45,9 +45,10 @@ std::vector<double> OverSeeds(const MethodRecord& record, const std::vector<int6
 std::vector<double> CorrectOverSeeds(const MethodRecord& record, const std::vector<int64_t>& seeds);
 std::vector<double> LossesOverSeeds(const MethodRecord& record, const std::vector<int64_t>& seeds);
 
-// Values of the answered rows by source, sources by name.
+// Values of the answered rows by source, sources by name; and of those that belong to a task, by task.
 std::map<std::string, std::vector<double>> BySource(const MethodRecord& record,
                                                     const std::vector<double>& values);
+std::map<std::string, std::vector<double>> ByTask(const MethodRecord& record, const std::vector<double>& values);
 Groups GroupsOf(const std::map<std::string, std::vector<double>>& by_source);
 
 }  // namespace elrea

@@ -146,7 +146,10 @@ std::vector<Prediction> Answer(const Workbench& bench, const StudyMethod& method
   const Json saved = ReadVersionedJson(cost);
   outcome.decode_s = JsonField<double>(saved, "decode_s", cost.string());
   outcome.peak_bytes = JsonField<uint64_t>(saved, "peak_bytes", cost.string());
-  for (size_t i = 0; i < predictions.size(); ++i) predictions[i].row = rows[i];
+  for (size_t i = 0; i < predictions.size(); ++i) {
+    predictions[i].row = rows[i];
+    predictions[i].task = answered[i].task;
+  }
   return predictions;
 }
 
@@ -197,7 +200,7 @@ std::vector<ScoredChoices> Choices(const Workbench& bench, const std::string& na
   std::vector<ScoredChoices> scored;
   for (size_t i = 0; i < job.test.size(); ++i) {
     if (const auto outcome = JudgeChoices(job.test[i].choices, log_probs[i]))
-      scored.push_back({static_cast<int64_t>(i), job.test[i].source, *outcome});
+      scored.push_back({static_cast<int64_t>(i), job.test[i].source, *outcome, job.test[i].task});
   }
   return scored;
 }

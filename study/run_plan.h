@@ -17,6 +17,7 @@ struct ScoredChoices {
   int64_t row = 0;
   std::string source;
   ChoiceOutcome outcome;
+  std::string task = {};
 };
 
 // States that methods of one bench share, so that weighing the same adapters otherwise needs no further pass.

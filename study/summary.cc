@@ -37,6 +37,7 @@ void AddExactMatch(const MethodRecord& record, const SummaryOptions& options, Me
   summary.micro = BootstrapMean({correct}, options.bootstrap_samples, options.seed);
   summary.macro = BootstrapMean(GroupsOf(groups), options.bootstrap_samples, options.seed);
   summary.by_source = EstimateBySource(groups, options);
+  summary.by_task = EstimateBySource(ByTask(record, correct), options);
   summary.strict =
       Mean(OverSeeds(record, summary.seeds, correct.size(), [&](const MethodOutcome& o, size_t i) {
         const Prediction& p = o.predictions[i];
@@ -228,6 +229,7 @@ Json SummaryJson(const MethodSummary& s) {
         {"strict", s.strict},  {"micro_by_seed", s.seed_micro},   {"macro_by_seed", s.seed_macro}};
   }
   if (s.num_answered > 0) json["exact_match"]["sources"] = BySourceJson(s.by_source);
+  if (!s.by_task.empty()) json["exact_match"]["tasks"] = BySourceJson(s.by_task);
   if (s.loss) {
     json["response_loss"] = EstimateJson(*s.loss);
     json["response_loss"]["n"] = s.num_losses;

@@ -24,7 +24,7 @@ struct ChoiceSummary {
   Estimate micro, macro;
   double per_token = 0, per_character = 0;  // micro averages under the other norms
   Estimate loss;                            // nats, ChoiceLoss
-  BySourceEstimates by_source;
+  BySourceEstimates by_source, by_task;     // by_task: of the rows that belong to one
   std::optional<PairedDifference> micro_gain, macro_gain, loss_change;  // against `base`
 };
 
@@ -34,7 +34,7 @@ struct MethodSummary {
   int64_t num_answered = 0, num_losses = 0;  // rows behind the figures
   std::optional<Estimate> micro, macro;      // exact match, flexible; nothing when no row was answered
   double strict = 0;                         // exact match of the same bytes, mean over rows
-  BySourceEstimates by_source;
+  BySourceEstimates by_source, by_task;  // by_task: of the rows that belong to one
   std::optional<Estimate> loss;  // nats per token, mean over rows
   std::optional<ChoiceSummary> choices;
   // Against `base`, on the rows that both answered; nothing for base itself, or when base failed.

@@ -141,6 +141,22 @@ TEST(Summary, AnIncompleteMethodKeepsFiguresAndReason) {
   EXPECT_NE(ResultsTable(s).find("ensemble is incomplete: seed 1: the disk is full"), std::string::npos);
 }
 
+// Rows 0 and 1 belong to one task, row 4 to another, the others to none.
+TEST(Summary, TasksAreThePartsThatRowsSay) {
+  MethodOutcome outcome = OutcomeOf({1, 0, 0, 0, 1}, {1, 2, 2, 2, 2});
+  for (size_t i : {0, 1, 4}) outcome.predictions[i].task = i < 4 ? "sums/short" : "words/long";
+  outcome.choices = {{0, "sums", {true, true, true, 0.5}, "sums/short"}, {2, "sums", {false, true, true, 0.5}, ""}};
+  const auto s = Summarise({RecordOf("base", {{0, outcome}})}, kFew);
+  ASSERT_EQ(s[0].by_task.size(), 2u);
+  EXPECT_EQ(s[0].by_task.at("sums/short").mean, 0.5);
+  EXPECT_EQ(s[0].by_task.at("sums/short").n, 2);
+  const Json json = SummaryJson(s[0]);
+  EXPECT_EQ(json["exact_match"]["tasks"]["words/long"]["mean"], 1.0);
+  EXPECT_EQ(json["choices"]["tasks"]["sums/short"]["n"], 1);
+  EXPECT_NE(TaskTable(s).find("sums/short"), std::string::npos);
+  EXPECT_EQ(TaskTable(Summarise({RecordOf("base", {{0, OutcomeOf({1}, {1})}})}, kFew)), "");
+}
+
 TEST(Summary, SourcesOfFewRowsAreNamed) {
   const auto s = Summarise({RecordOf("base", {{0, OutcomeOf({1, 0, 0, 0, 0}, {1, 2, 2, 2, 2})}})}, kFew);
   EXPECT_NE(SummaryText(s).find("words (n=1)"), std::string::npos) << SummaryText(s);
