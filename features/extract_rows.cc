@@ -29,7 +29,7 @@ std::string InstructionsChecksum(const std::vector<std::span<const int32_t>>& in
   return ChecksumHex(bytes);
 }
 
-void ExtractToStores(FeatureExtractor& extractor, const std::vector<std::span<const int32_t>>& instructions,
+int64_t ExtractToStores(FeatureExtractor& extractor, const std::vector<std::span<const int32_t>>& instructions,
                      const std::vector<FeatureTarget>& targets) {
   const auto num_rows = static_cast<int64_t>(instructions.size());
   const std::string rows = InstructionsChecksum(instructions);
@@ -39,7 +39,8 @@ void ExtractToStores(FeatureExtractor& extractor, const std::vector<std::span<co
                         FeatureStoreSpec{num_rows, targets[i].dim, extractor.fingerprint(i), rows});
   }
   Progress progress("features", num_rows, "rows");
-  progress.StartAt(NumDone(stores));
+  const int64_t there = NumDone(stores);
+  progress.StartAt(there);
   if (NumDone(stores) < num_rows) extractor.ShareBeginning(CommonBeginning(instructions));
   for (int64_t begin = NumDone(stores); begin < num_rows; begin = NumDone(stores)) {
     const int64_t end = std::min(begin + kRowsPerChunk, num_rows);
@@ -51,6 +52,7 @@ void ExtractToStores(FeatureExtractor& extractor, const std::vector<std::span<co
     progress.Set(end);
   }
   for (size_t i = stores.size(); i-- > 0;) stores[i].Finish();
+  return num_rows - there;
 }
 
 }  // namespace elrea

@@ -20,8 +20,9 @@ struct FeatureTarget {
 std::string InstructionsChecksum(const std::vector<std::span<const int32_t>>& instructions);
 
 // `targets` in the order of the extractor's lengths; the first one is finished last. Does nothing when the folders hold the
-// finished features of the same rows. Errors as of FeatureStoreWriter and FeatureExtractor::ExtractAll.
-void ExtractToStores(FeatureExtractor& extractor, const std::vector<std::span<const int32_t>>& instructions,
+// finished features of the same rows. Returns how many rows this call extracted: the others were there. Errors as of
+// FeatureStoreWriter and FeatureExtractor::ExtractAll.
+int64_t ExtractToStores(FeatureExtractor& extractor, const std::vector<std::span<const int32_t>>& instructions,
                      const std::vector<FeatureTarget>& targets);
 
 }  // namespace elrea

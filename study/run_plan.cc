@@ -3,13 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <fstream>
 #include <numeric>
 
 #include "core/error.h"
+#include "eval/predictions.h"
 #include "model/device_memory.h"
+#include "study/cost.h"
 #include "study/merge_adapters.h"
 
 namespace elrea {
@@ -131,17 +132,20 @@ std::vector<Prediction> Answer(const Workbench& bench, const StudyMethod& method
   identity["chunk_rows"] = answers.chunk_rows;
   const fs::path folder = ArtifactFolder(job, "answers", identity);
   answers.path = folder / "answers.jsonl";
+  const auto num_rows = static_cast<int64_t>(rows.size());
+  const int64_t there = std::ssize(PredictionLog(answers.path, num_rows, answers.chunk_rows).finished());
   ResetPeak(job.decoder->device());
-  const auto begun = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   std::vector<Prediction> predictions = AnswerRows(answers, [&](std::span<const int64_t> asked) {
     std::vector<RowPlan> plans;
     for (int64_t i : asked) plans.push_back(PlanRow(job, plan, rows[static_cast<size_t>(i)]));
     return plans;
   });
   const fs::path cost = folder / "cost.json";
-  if (!fs::exists(cost)) {  // of the session that answered the last row
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begun;
-    WriteJsonFile(cost, {{"format_version", 1}, {"decode_s", seconds.count()}, {"peak_bytes", PeakBytes(job.decoder->device())}});
+  if (!fs::exists(cost)) {
+    WriteJsonFile(cost, {{"format_version", 1},
+                         {"decode_s", SecondsOfAll(watch.seconds(), num_rows - there, num_rows)},
+                         {"peak_bytes", PeakBytes(job.decoder->device())}});
   }
   const Json saved = ReadVersionedJson(cost);
   outcome.decode_s = JsonField<double>(saved, "decode_s", cost.string());

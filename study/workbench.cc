@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "cluster/clustering_of_labels.h"
 #include "cluster/clusters_file.h"
@@ -11,12 +10,11 @@
 #include "core/streaming_checksum.h"
 #include "core/log.h"
 #include "features/extract_rows.h"
+#include "study/cost.h"
 #include "train/group_options.h"
 
 namespace elrea {
 namespace {
-
-namespace chrono = std::chrono;
 
 template <typename Options>
 Json OptionsJson(Options options) {
@@ -44,9 +42,8 @@ std::vector<int64_t> AllRows(const Dataset& dataset) {
   return rows;
 }
 
-// Seconds since `begun`: of the session that finished the features, a cost and not an identity.
-void WriteCost(const fs::path& folder, chrono::steady_clock::time_point begun) {
-  const double seconds = chrono::duration<double>(chrono::steady_clock::now() - begun).count();
+// What the features cost, which is no part of their identity.
+void WriteCost(const fs::path& folder, double seconds) {
   WriteJsonFile(folder / "cost.json", {{"format_version", 1}, {"seconds", seconds}});
 }
 
@@ -262,9 +259,9 @@ fs::path Workbench::GradientFeatures(FeatureOptions options, const std::string& 
   for (size_t i = 0; i < missing.size(); ++i) targets.push_back({missing[i], folders[i] / "rows"});
   options.projection_dim = missing[0];
   FeatureExtractor extractor(*job_.decoder, BaseCheckpoints(), options, missing);
-  const auto begun = chrono::steady_clock::now();
-  WithContext("features of " + of, [&] { ExtractToStores(extractor, instructions, targets); });
-  for (const fs::path& folder : folders) WriteCost(folder, begun);
+  const Stopwatch watch;
+  const int64_t extracted = WithContext("features of " + of, [&] { return ExtractToStores(extractor, instructions, targets); });
+  for (const fs::path& folder : folders) WriteCost(folder, SecondsOfAll(watch.seconds(), extracted, std::ssize(instructions)));
   return asked;
 }
 
@@ -272,9 +269,9 @@ const StudyFeatures& Workbench::OtherFeatures(
     const Json& identity, const std::function<void(const fs::path&, const fs::path&)>& make) {
   const fs::path folder = ArtifactFolder(job_, "features", identity);
   if (!fs::exists(folder / "cost.json")) {
-    const auto begun = chrono::steady_clock::now();
+    const Stopwatch watch;
     make(folder / "train", folder / "test");
-    WriteCost(folder, begun);
+    WriteCost(folder, watch.seconds());
   }
   return LoadFeatures({folder}, folder / "train", folder / "test");
 }

@@ -229,6 +229,8 @@ TEST_F(StudyTest, KilledAtAnyMomentItGoesOnToTheSameFigures) {
     const Json whole = Method(Results("whole"), name), killed = Method(Results("killed"), name);
     EXPECT_EQ(killed["response_loss"], whole["response_loss"]) << name;
     EXPECT_EQ(killed["exact_match"], whole["exact_match"]) << name;
+    EXPECT_GT(killed["cost"]["train_s"].get<double>(), 0) << name;
+    EXPECT_GT(killed["cost"]["decode_s"].get<double>(), 0) << name;
   }
 }
 
