@@ -105,6 +105,7 @@ void WriteHtmlReport(Workbench& bench, const StudyResult& result) {
   body += HtmlSection("The ensemble against each method", RivalsTable(result.rivals));
   body += HtmlSection("The paper's findings", FindingsTable(result.findings));
   body += HtmlSection("Ablations and methods beyond the paper", ResultsTable(others) + Forests(others));
+  body += HtmlSection("Cost", CostTable(result.summaries));
   body += HtmlSection("Exact match per data set, %", SourceTable(result.summaries));
   if (const std::string tasks = TaskTable(central); !tasks.empty()) body += HtmlSection("Per task, %", tasks);
   if (const std::string choices = ChoiceSummaryHtml(result.summaries); !choices.empty())

@@ -26,11 +26,9 @@ std::string DifferenceCell(const std::optional<PairedDifference>& d, double fact
 std::vector<std::string> Headers(bool answers) {
   std::vector<std::string> names = {"method", "seeds"};
   if (answers) {
-    names.insert(names.end(), {"n", "macro exact match, %", "minus base, points", "relative gain", "micro, %",
-                               "strict, %"});
+    names.insert(names.end(), {"n", "macro exact match, %", "minus base, points", "relative gain"});
   }
-  names.insert(names.end(), {"n", "response loss, nats/token", "minus base", "relative", "train s"});
-  if (answers) names.insert(names.end(), {"decode s", "peak memory"});
+  names.insert(names.end(), {"n", "response loss, nats/token", "minus base", "relative"});
   return names;
 }
 
@@ -40,22 +38,14 @@ std::string ResultsRow(const MethodSummary& s, bool answers) {
     return html + fmt::format("<td colspan=\"{}\" class=\"left worse\">failed: {}</td></tr>\n",
                               Headers(answers).size() - 1, EscapeHtml(s.failure));
   }
-  const bool answered = s.num_answered > 0;
   html += HtmlCell(std::to_string(s.seeds.size()));
   if (answers) {
     html += HtmlCell(FormatCount(s.num_answered)) + HtmlCell(PointsText(s.macro)) +
             DifferenceCell(s.macro_gain, 100, 1, 1) +
-            HtmlCell(ShareText(s.relative_gain)) +
-            HtmlCell(answered ? fmt::format("{:.1f}", 100 * s.micro->mean) : "-") +
-            HtmlCell(answered ? fmt::format("{:.1f}", 100 * s.strict) : "-");
+            HtmlCell(ShareText(s.relative_gain));
   }
   html += HtmlCell(FormatCount(s.num_losses)) + HtmlCell(s.loss ? fmt::format("{:.4f}", s.loss->mean) : "-") +
-          DifferenceCell(s.loss_change, 1, 4, -1) + HtmlCell(ShareText(s.relative_loss)) +
-          HtmlCell(fmt::format("{:.0f}", s.train_s));
-  if (answers) {
-    html += HtmlCell(answered ? fmt::format("{:.0f}", s.decode_s) : "-") +
-            HtmlCell(answered ? FormatBytes(s.peak_bytes) : "-");
-  }
+          DifferenceCell(s.loss_change, 1, 4, -1) + HtmlCell(ShareText(s.relative_loss));
   return html + "</tr>\n";
 }
 
@@ -75,6 +65,20 @@ std::string ResultsTable(const std::vector<MethodSummary>& summaries) {
   return html;
 }
 
+std::string CostTable(const std::vector<MethodSummary>& summaries) {
+  std::string html = "<div class=\"wide\"><table>\n" +
+                     HtmlHeaderRow({"method", "training, s", "rows answered", "answering, s", "peak memory while answering"});
+  for (const MethodSummary& s : summaries) {
+    if (s.seeds.empty()) continue;
+    const bool answered = s.num_answered > 0;
+    html += "<tr>" + HtmlCell(s.name) + HtmlCell(fmt::format("{:.0f}", s.train_s)) +
+            HtmlCell(answered ? FormatCount(s.num_answered) : "-") +
+            HtmlCell(answered ? fmt::format("{:.0f}", s.decode_s) : "-") +
+            HtmlCell(answered ? FormatBytes(s.peak_bytes) : "-") + "</tr>\n";
+  }
+  return html + "</table></div>\n";
+}
+
 std::string MethodsTable(const std::vector<MethodSummary>& summaries) {
   std::string html =
       "<div class=\"wide\"><table class=\"text\">\n" + HtmlHeaderRow({"method", "origin", "what"});
@@ -91,11 +95,12 @@ std::string SourceTable(const std::vector<MethodSummary>& summaries) {
     if (html.empty()) {
       std::vector<std::string> names = {"method"};
       for (const std::string& header : SourceHeaders(s.by_source)) names.push_back(header);
+      names.insert(names.end(), {"all rows", "all rows, strict"});
       html = "<div class=\"wide\"><table>\n" + HtmlHeaderRow(names);
     }
     html += "<tr>" + HtmlCell(s.name);
     for (const auto& [source, value] : s.by_source) html += HtmlCell(PointsText(value));
-    html += "</tr>\n";
+    html += HtmlCell(PointsText(s.micro)) + HtmlCell(fmt::format("{:.1f}", 100 * s.strict)) + "</tr>\n";
   }
   if (html.empty()) return HtmlParagraph("No row was answered.");
   const std::string few = FewRowsText(AnsweredSources(summaries));

@@ -82,7 +82,7 @@ TEST_F(StudyTest, TheReportHoldsAllSectionsAndFindings) {
   for (const char* title : {"Results", "The ensemble against each method", "The paper&#39;s findings",
                             "Ablations and methods beyond the paper", "Curves", "The methods",
                             "Cost over the number of clusters", "Clusters and data sets", "Weights by data set of the request",
-                            "Gradient features of the training rows (t-SNE)", "Routing examples", "Exact match per data set, %",
+                            "Gradient features of the training rows (t-SNE)", "Routing examples", "Exact match per data set, %", "Cost",
                             "Learning curves", "How to reproduce"}) {
     EXPECT_NE(html.find(std::string("<h2>") + title), std::string::npos) << title;
   }
