@@ -82,15 +82,7 @@ StudyJob MakeJob(StudyConfig& config, const Backbone& backbone, const PackedWeig
   if (!p.data.validation_files.empty())
     job.validation = LoadRows(p, p.data.validation_files, backbone, {directory / "data", "validation"}).rows;
   job.test = LoadEvalRows(p.data.test_files, p.eval, *backbone.chat);
-  job.lora = p.lora;
-  job.base = p.finetune;
-  job.expert = ExpertFinetuneOptions(p);
-  job.experts_take_equal_steps = p.experts.equal_steps;
-  job.features = p.features;
-  job.cluster = p.cluster;
-  job.routing = p.routing;
-  job.generation = p.generation;
-  job.eval = p.eval;
+  SetPipelineOptions(p, job);
   job.study = config.study;
   job.config = OptionSet(config).ToJson();
   return job;
@@ -121,6 +113,18 @@ void Study(const StudyFlags& flags) {
 }
 
 }  // namespace
+
+void SetPipelineOptions(const PipelineConfig& config, StudyJob& job) {
+  job.lora = config.lora;
+  job.base = config.finetune;
+  job.expert = ExpertFinetuneOptions(config);
+  job.experts_take_equal_steps = config.experts.equal_steps;
+  job.features = config.features;
+  job.cluster = config.cluster;
+  job.routing = config.routing;
+  job.generation = config.generation;
+  job.eval = config.eval;
+}
 
 StudyConfig LoadStudyConfig(const fs::path& path, const std::vector<std::string>& overrides) {
   StudyConfig config;

@@ -6,6 +6,7 @@
 
 #include "cli/pipeline_config.h"
 #include "study/study_options.h"
+#include "study/workbench.h"
 
 namespace elrea {
 
@@ -18,6 +19,9 @@ void VisitOptions(StudyConfig& c, Visitor& v) {
   VisitOptions(c.pipeline, v);
   v.Section("study", c.study);
 }
+
+// The parts of a job that a run is configured by too: adapters, training, features, clusters, routing, answers.
+void SetPipelineOptions(const PipelineConfig& config, StudyJob& job);
 
 // As LoadConfig; also kInvalidInput for unknown methods of the study.
 StudyConfig LoadStudyConfig(const fs::path& path, const std::vector<std::string>& overrides);

@@ -34,21 +34,12 @@ elrea::Run OpenOn(const TinyRun& rows, const std::string& name, torch::Device de
 
 // A study of the run's rows under one seed.
 StudyResult Study(const elrea::Run& run, const std::vector<std::string>& methods) {
-  const PipelineConfig& c = run.config;
   RunData data = PrepareData(run);
   StudyJob job{run.backbone.decoder.get(), run.backbone.tokenizer.get(), run.backbone.chat.get()};
   job.train = std::move(data.train);
   job.validation = std::move(data.validation);
   job.test = LoadTestRows(run);
-  job.lora = c.lora;
-  job.base = c.finetune;
-  job.expert = ExpertFinetuneOptions(c);
-  job.experts_take_equal_steps = c.experts.equal_steps;
-  job.features = c.features;
-  job.cluster = c.cluster;
-  job.routing = c.routing;
-  job.generation = c.generation;
-  job.eval = c.eval;
+  SetPipelineOptions(run.config, job);
   job.study.methods = methods;
   job.study.seeds = {0};
   job.study.answer_limit = 2;
