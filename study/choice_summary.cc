@@ -25,18 +25,12 @@ std::vector<double> ChoicesOverSeeds(const MethodRecord& record, const std::vect
 
 std::map<std::string, std::vector<double>> ChoicesBySource(const MethodRecord& record,
                                                            const std::vector<double>& values) {
-  std::map<std::string, std::vector<double>> groups;
-  const std::vector<ScoredChoices>& choices = record.outcomes.begin()->second.choices;
-  for (size_t i = 0; i < values.size(); ++i) groups[choices[i].source].push_back(values[i]);
-  return groups;
+  return GroupedBy(&ScoredChoices::source, record.outcomes.begin()->second.choices, values);
 }
 
 std::map<std::string, std::vector<double>> ChoicesByTask(const MethodRecord& record, const std::vector<double>& values) {
-  std::map<std::string, std::vector<double>> groups;
-  const std::vector<ScoredChoices>& choices = record.outcomes.begin()->second.choices;
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (!choices[i].task.empty()) groups[choices[i].task].push_back(values[i]);
-  }
+  auto groups = GroupedBy(&ScoredChoices::task, record.outcomes.begin()->second.choices, values);
+  groups.erase("");
   return groups;
 }
 

@@ -39,18 +39,12 @@ std::vector<double> LossesOverSeeds(const MethodRecord& record, const std::vecto
 
 std::map<std::string, std::vector<double>> BySource(const MethodRecord& record,
                                                     const std::vector<double>& values) {
-  std::map<std::string, std::vector<double>> groups;
-  const auto& predictions = record.outcomes.begin()->second.predictions;
-  for (size_t i = 0; i < values.size(); ++i) groups[predictions[i].source].push_back(values[i]);
-  return groups;
+  return GroupedBy(&Prediction::source, record.outcomes.begin()->second.predictions, values);
 }
 
 std::map<std::string, std::vector<double>> ByTask(const MethodRecord& record, const std::vector<double>& values) {
-  std::map<std::string, std::vector<double>> groups;
-  const auto& predictions = record.outcomes.begin()->second.predictions;
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (!predictions[i].task.empty()) groups[predictions[i].task].push_back(values[i]);
-  }
+  auto groups = GroupedBy(&Prediction::task, record.outcomes.begin()->second.predictions, values);
+  groups.erase("");
   return groups;
 }
 

@@ -45,6 +45,15 @@ std::vector<double> OverSeeds(const MethodRecord& record, const std::vector<int6
 std::vector<double> CorrectOverSeeds(const MethodRecord& record, const std::vector<int64_t>& seeds);
 std::vector<double> LossesOverSeeds(const MethodRecord& record, const std::vector<int64_t>& seeds);
 
+// values[i] of items[i], grouped by one of the items' names.
+template <typename Item>
+std::map<std::string, std::vector<double>> GroupedBy(std::string Item::*name, const std::vector<Item>& items,
+                                                     const std::vector<double>& values) {
+  std::map<std::string, std::vector<double>> groups;
+  for (size_t i = 0; i < values.size(); ++i) groups[items[i].*name].push_back(values[i]);
+  return groups;
+}
+
 // Values of the answered rows by source, sources by name; and of those that belong to a task, by task.
 std::map<std::string, std::vector<double>> BySource(const MethodRecord& record,
                                                     const std::vector<double>& values);

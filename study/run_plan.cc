@@ -133,7 +133,10 @@ std::vector<Prediction> Answer(const Workbench& bench, const StudyMethod& method
   const fs::path folder = ArtifactFolder(job, "answers", identity);
   answers.path = folder / "answers.jsonl";
   const auto num_rows = static_cast<int64_t>(rows.size());
-  const int64_t there = std::ssize(PredictionLog(answers.path, num_rows, answers.chunk_rows).finished());
+  const fs::path cost = folder / "cost.json";
+  const bool knows_cost = fs::exists(cost);
+  const int64_t there =
+      knows_cost ? num_rows : std::ssize(PredictionLog(answers.path, num_rows, answers.chunk_rows).finished());
   ResetPeak(job.decoder->device());
   const Stopwatch watch;
   std::vector<Prediction> predictions = AnswerRows(answers, [&](std::span<const int64_t> asked) {
@@ -141,8 +144,7 @@ std::vector<Prediction> Answer(const Workbench& bench, const StudyMethod& method
     for (int64_t i : asked) plans.push_back(PlanRow(job, plan, rows[static_cast<size_t>(i)]));
     return plans;
   });
-  const fs::path cost = folder / "cost.json";
-  if (!fs::exists(cost)) {
+  if (!knows_cost) {
     WriteJsonFile(cost, {{"format_version", 1},
                          {"decode_s", SecondsOfAll(watch.seconds(), num_rows - there, num_rows)},
                          {"peak_bytes", PeakBytes(job.decoder->device())}});
