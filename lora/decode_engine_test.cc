@@ -6,6 +6,9 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <numeric>
+
 #include "core/error.h"
 #include "core/temp_dir.h"
 #include "lora/decode_adapter.h"
@@ -130,19 +133,24 @@ class DecodeEngineTest : public testing::TestWithParam<ModelConfig (*)()> {
     return decoder_->MixedLogits(decoder_->Forward(batch, &mix), r.weights);
   }
 
-  // n rows, several steps, against the plain passes. Tolerance relative to the largest logit.
-  void ExpectEqualSteps(int64_t n, double tolerance) const {
+  // The largest difference of a logit to the plain passes', relative to the largest logit, of each of several steps of n rows.
+  std::vector<float> StepErrors(int64_t n) const {
     Rows ours = ReadPrompts(n), plain = ReadPrompts(n);
+    std::vector<float> errors;
     for (int step = 0; step < 8; ++step) {
       const Tensor got = Step(ours), expected = PlainStep(plain);
-      ASSERT_LT((got - expected).abs().max().item<float>(), tolerance * expected.abs().max().item<float>())
-          << n << " rows, step " << step;
+      errors.push_back(((got - expected).abs().max() / expected.abs().max()).item<float>());
       for (int64_t i = 0; i < n; ++i) {
-        ASSERT_EQ(ours.caches[i]->length(), plain.caches[i]->length());
+        EXPECT_EQ(ours.caches[i]->length(), plain.caches[i]->length());
         ours.rows[i].token = plain.rows[i].token =
             static_cast<int32_t>((7 * (i % 2) + 3 * step) % decoder_->config().vocab);
       }
     }
+    return errors;
+  }
+  void ExpectEqualSteps(int64_t n, float tolerance) const {
+    const std::vector<float> errors = StepErrors(n);
+    for (size_t step = 0; step < errors.size(); ++step) EXPECT_LT(errors[step], tolerance) << n << " rows, step " << step;
   }
 
   TempDir folder_;
@@ -157,18 +165,22 @@ TEST_P(DecodeEngineTest, EqualsThePlainPassesStepAfterStep) {
   for (const int64_t n : {1, 2}) ExpectEqualSteps(n, 1e-3);
 }
 
-// Members of one request are differences to its heaviest: with adapters as unlike as these, one byte of the
-// difference is what rounds; with adapters of a size that training leaves, it rounds as little as an own row. The
-// sanitizers' build rounds elsewhere and reaches 1.4e-3 in some families; why is not known.
-#ifdef __SANITIZE_ADDRESS__
-constexpr double kMembersBound = 2e-3;
-#else
-constexpr double kMembersBound = 1e-3;
-#endif
+// Members of one request are differences to its heaviest: what the byte of a difference rounds grows with how unlike the
+// adapters are, from what an own row has with adapters of the sizes that training leaves. Where exactly codes round is up to the
+// last bits of the prompts' products, which are another processor's affair: single steps reach two or three times the mean.
 TEST_P(DecodeEngineTest, MembersOfOneRequestEqualThePlainPasses) {
   for (const int64_t n : {5, 9, 17}) ExpectEqualSteps(n, 3e-2);
-  MakeAdapters(0.4);
-  for (const int64_t n : {5, 9, 17}) ExpectEqualSteps(n, kMembersBound);
+  for (const float alpha : {0.4f, 0.05f}) {
+    MakeAdapters(alpha);
+    const float bound = 1.5e-4f + 2e-3f * alpha;
+    std::vector<float> all;
+    for (const int64_t n : {5, 9, 17}) {
+      const std::vector<float> errors = StepErrors(n);
+      all.insert(all.end(), errors.begin(), errors.end());
+    }
+    EXPECT_LT(std::accumulate(all.begin(), all.end(), 0.0f) / static_cast<float>(all.size()), bound) << alpha;
+    EXPECT_LT(*std::max_element(all.begin(), all.end()), 2 * bound) << alpha;
+  }
 }
 
 TEST_P(DecodeEngineTest, ARowDependsOnNeitherTheOthersNorTheThreadsBitForBit) {
