@@ -12,12 +12,9 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "model/packed_amx.h"
+#include "model/packed_cells.h"
 #include "model/simd.h"
-
-#if defined(__AVX512F__) && defined(__AVX512VNNI__) && defined(__AVX512VL__)
-#define ELREA_PACKED_PRODUCTS 1
-#include <immintrin.h>
-#endif
 
 namespace elrea {
 
@@ -145,38 +142,6 @@ namespace {
 
 constexpr int kMostPlanes = 16;  // of one sweep over a tile: their sums and a cell's codes fill the registers
 
-// The format as compile-time constants: the inner loop has no branches.
-template <int kBits, int kPart, int kZero, bool kMinima, bool kHalf>
-struct Format {
-  static constexpr int bits = kBits, part = kPart, zero = kZero, parts = 32 / kPart;
-  static constexpr bool minima = kMinima;
-  static constexpr int code_bytes = 64 * kBits, vector_bytes = kHalf ? 32 : 64;
-  static constexpr int cell_bytes = code_bytes + vector_bytes * parts * (kMinima ? 2 : 1);
-
-  static __m512 Numbers(const uint8_t* p) {
-    if constexpr (kHalf) {
-      return _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-    } else {
-      return _mm512_loadu_ps(p);
-    }
-  }
-  // Eight groups of four inputs.
-  static void Codes(const uint8_t* p, __m512i (&codes)[8]) {
-    if constexpr (kBits == 8) {
-#pragma GCC unroll 8
-      for (int g = 0; g < 8; ++g) codes[g] = _mm512_loadu_si512(p + 64 * g);
-    } else {
-      const __m512i low = _mm512_set1_epi8(15);
-#pragma GCC unroll 4
-      for (int g = 0; g < 4; ++g) {
-        const __m512i both = _mm512_loadu_si512(p + 64 * g);
-        codes[2 * g] = _mm512_and_si512(both, low);
-        codes[2 * g + 1] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
-      }
-    }
-  }
-};
-
 __m512i Quad(const int8_t* p) {
   int32_t four;
   std::memcpy(&four, p, sizeof four);
@@ -248,9 +213,28 @@ void SumPlanes(const QuantizedRows& x, const float* sums, float* y, int64_t y_st
   }
 }
 
+#ifdef ELREA_AMX
+template <typename F>
+void TilesOnAmx(const uint8_t* cells, const QuantizedRows& x, int64_t tile_begin, int64_t tile_end, float* y,
+                int64_t y_stride) {
+  const int64_t tile_bytes = x.num_blocks() * F::cell_bytes;
+  AmxProducts<F> products(x);
+  for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
+    const uint8_t* cell = cells + tile * tile_bytes;
+    const float* sums = products.Tile(cell, tile + 1 < tile_end ? cell + tile_bytes : nullptr);
+    SumPlanes(x, sums, y + tile * kTile, y_stride);
+  }
+}
+#endif
+
 template <typename F>
 void Tiles(const uint8_t* cells, const QuantizedRows& x, int64_t tile_begin, int64_t tile_end, float* y,
            int64_t y_stride) {
+#ifdef ELREA_AMX
+  if (x.num_planes() >= kFewestPlanesForAmx && amx::Usable()) {
+    return TilesOnAmx<F>(cells, x, tile_begin, tile_end, y, y_stride);
+  }
+#endif
   const int64_t tile_bytes = x.num_blocks() * F::cell_bytes, planes = x.num_planes();
   const int64_t sweeps =
       (planes + kMostPlanes - 1) / kMostPlanes;  // of one tile, from the nearest cache but for the first
@@ -271,14 +255,14 @@ void PackedMatrix::Multiply(const QuantizedRows& x, int64_t tile_begin, int64_t 
                             int64_t y_stride) const {
   const auto run = [&]<typename F>(F) { Tiles<F>(cell(0, 0), x, tile_begin, tile_end, y, y_stride); };
   const CodeFormat& f = format_;
-  if (f.part == 16) return run(Format<8, 16, 32, false, false>{});
+  if (f.part == 16) return run(CellFormat<8, 16, 32, false, false>{});
   if (f.bits == 4) {
-    if (!f.has_minima) return run(Format<4, 32, 8, false, true>{});
-    return f.scales_are_f16 ? run(Format<4, 32, 0, true, true>{}) : run(Format<4, 32, 0, true, false>{});
+    if (!f.has_minima) return run(CellFormat<4, 32, 8, false, true>{});
+    return f.scales_are_f16 ? run(CellFormat<4, 32, 0, true, true>{}) : run(CellFormat<4, 32, 0, true, false>{});
   }
-  if (f.zero_point == 16) return run(Format<8, 32, 16, false, true>{});
-  if (f.zero_point == 128) return run(Format<8, 32, 128, false, true>{});
-  return f.scales_are_f16 ? run(Format<8, 32, 0, true, true>{}) : run(Format<8, 32, 0, true, false>{});
+  if (f.zero_point == 16) return run(CellFormat<8, 32, 16, false, true>{});
+  if (f.zero_point == 128) return run(CellFormat<8, 32, 128, false, true>{});
+  return f.scales_are_f16 ? run(CellFormat<8, 32, 0, true, true>{}) : run(CellFormat<8, 32, 0, true, false>{});
 }
 
 #else

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/rng.h"
+#include "model/amx.h"
 #include "model/testing_gguf.h"
 
 namespace elrea {
@@ -95,6 +96,19 @@ TEST_P(PackedMatrixTest, ARowDoesNotDependOnTheOthersBitForBit) {
     const std::vector<float> alone = Product(packed, &x[static_cast<size_t>(r * kIn)], 1);
     EXPECT_EQ(std::memcmp(alone.data(), &together[static_cast<size_t>(r * kOut)], kOut * sizeof(float)), 0)
         << r;
+  }
+}
+
+// Numbers of planes of one, several and overlapping sweeps.
+TEST_P(PackedMatrixTest, TheMatrixUnitGivesTheVectorsResultsBitForBit) {
+  if (!amx::Usable()) GTEST_SKIP() << "this processor has no matrix unit";
+  const PackedMatrix packed = Pack();
+  const std::vector<float> x = RandomRows(40);
+  for (const int64_t rows : {2, 3, 5, 8, 9, 17, 25, 40}) {
+    const std::vector<float> with = Product(packed, x.data(), rows);
+    const amx::Disabled disabled;
+    const std::vector<float> without = Product(packed, x.data(), rows);
+    EXPECT_EQ(std::memcmp(with.data(), without.data(), with.size() * sizeof(float)), 0) << rows << " rows";
   }
 }
 
