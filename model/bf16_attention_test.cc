@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "model/amx.h"
 #include "model/bf16_products.h"
 #include "model/kv_cache.h"
 #include "model/packed_batch.h"
@@ -68,22 +69,34 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Bf16AttentionTest,
                                          AttentionShape{4, 2, 16, 0.25, 70}, AttentionShape{4, 2, 32, 0.2, 0, 1.5},
                                          AttentionShape{4, 1, 16, 0.25, 40, 0.8}));
 
-TEST(Bf16Products, AgreeWithTheLibraryForOddSizes) {
-  for (const auto [m, k, n] : {std::array<int64_t, 3>{1, 2, 16}, {7, 10, 48}, {13, 64, 80}, {5, 7, 160}}) {
+// C = A B + 1 for all ways to pack B. Sizes of whole and of odd blocks, of the vectors' and of the matrix unit's.
+void ExpectProductsAgree() {
+  for (const auto [m, k, n] : {std::array<int64_t, 3>{1, 2, 16}, {7, 10, 48}, {13, 64, 80}, {5, 7, 160}, {16, 32, 32},
+                               {48, 33, 64}, {33, 70, 48}, {64, 256, 16}}) {
     const Tensor a = at::randn({m, (k + 1) / 2 * 2}).to(torch::kBFloat16), b = at::randn({k, n}).to(torch::kBFloat16);
     const Tensor expected = at::mm(a.narrow(1, 0, k).to(torch::kFloat), b.to(torch::kFloat)) + 1;
     std::vector<c10::BFloat16> packed((k + 1) / 2 * 2 * n);
     PackRowPairs(b.data_ptr<c10::BFloat16>(), n, k, n, packed.data());
-    Tensor c = torch::ones({m, n});
-    MultiplyPacked(a.data_ptr<c10::BFloat16>(), a.size(1), m, (k + 1) / 2, {packed.data(), n}, n, c.data_ptr<float>(), n,
-                   /*accumulate=*/true);
-    EXPECT_LT((c - expected).abs().max().item<float>(), 1e-4f * static_cast<float>(k));
+    for (const bool accumulate : {true, false}) {
+      Tensor c = torch::ones({m, n});
+      MultiplyPacked(a.data_ptr<c10::BFloat16>(), a.size(1), m, (k + 1) / 2, {packed.data(), n}, n, c.data_ptr<float>(), n,
+                     accumulate);
+      if (!accumulate) c += 1;
+      EXPECT_LT((c - expected).abs().max().item<float>(), 1e-4f * static_cast<float>(k)) << m << ", " << k << ", " << n;
+    }
     if (k % 2 != 0) continue;
     std::vector<c10::BFloat16> turned(k * PackedWidth(n));
     const Tensor b_t = b.t().contiguous();
     PackTransposed(b_t.data_ptr<c10::BFloat16>(), k, n, k, turned.data());
     EXPECT_EQ(0, std::memcmp(packed.data(), turned.data(), packed.size() * sizeof(c10::BFloat16)));
   }
+}
+
+TEST(Bf16Products, AgreeWithTheLibraryForOddSizes) { ExpectProductsAgree(); }
+
+TEST(Bf16Products, AgreeWithoutTheMatrixUnitToo) {
+  const amx::Disabled disabled;
+  ExpectProductsAgree();
 }
 
 }  // namespace

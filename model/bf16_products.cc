@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "model/amx.h"
 #include "model/simd.h"
 
 namespace elrea {
@@ -88,10 +89,85 @@ void TileColumn(const BFloat16* a, int64_t a_stride, int64_t m, int64_t k_pairs,
   if (r < m) Tile<1, Columns>(a + r * a_stride, a_stride, k_pairs, b, width, c + r * c_stride, c_stride, accumulate);
 }
 
+#ifdef ELREA_AMX
+
+// A product on the matrix unit, sixteen rows by 32 columns at a time. Register 0 and 1 hold sums, 2 to 4 sixteen pairs of A and
+// B, 5 to 7 the pairs that are left.
+class AmxProduct {
+ public:
+  AmxProduct(const BFloat16* a, int64_t a_stride, int64_t k_pairs, PackedOperand b, int64_t n, float* c, int64_t c_stride,
+             bool accumulate)
+      : a_(a), a_stride_(a_stride), k_pairs_(k_pairs), b_(b), n_(n), c_(c), c_stride_(c_stride), accumulate_(accumulate) {}
+
+  void Run(int64_t m) {
+    const int64_t whole = m / amx::kRows * amx::kRows;
+    if (whole > 0) Rows(0, whole, amx::kRows);
+    if (whole < m) Rows(whole, m, static_cast<int>(m - whole));
+  }
+
+ private:
+  static constexpr int64_t kPairs = 16;
+
+  // Rows [begin, end), `height` at a time.
+  void Rows(int64_t begin, int64_t end, int height) {
+    const int rest = static_cast<int>(k_pairs_ % kPairs);
+    const amx::Registers registers({{height, 64}, {height, 64}, {height, 64}, {16, 64}, {16, 64}, {height, 4 * rest}, {rest, 64}, {rest, 64}});
+    for (int64_t row = begin; row < end; row += height) {
+      int64_t column = 0;
+      for (; column + 2 * kLanes <= n_; column += 2 * kLanes) Block<2>(row, column);
+      if (column < n_) Block<1>(row, column);
+    }
+  }
+
+  template <int kColumns>
+  void Block(int64_t row, int64_t column) {
+    float* c = c_ + row * c_stride_ + column;
+    const int64_t c_bytes = 4 * c_stride_;
+    if (accumulate_) {
+      amx::Load<0>(c, c_bytes);
+      if constexpr (kColumns == 2) amx::Load<1>(c + kLanes, c_bytes);
+    } else {
+      amx::Zero<0>();
+      if constexpr (kColumns == 2) amx::Zero<1>();
+    }
+    const BFloat16 *a = a_ + row * a_stride_, *b = b_.data + 2 * column;
+    int64_t pair = 0;
+    for (; pair + kPairs <= k_pairs_; pair += kPairs) Step<kColumns, 2>(a + 2 * pair, b + 2 * pair * b_.width);
+    if (pair < k_pairs_) Step<kColumns, 5>(a + 2 * pair, b + 2 * pair * b_.width);
+    amx::Store<0>(c, c_bytes);
+    if constexpr (kColumns == 2) amx::Store<1>(c + kLanes, c_bytes);
+  }
+
+  // Pairs of the registers kFirst to kFirst + 2.
+  template <int kColumns, int kFirst>
+  void Step(const BFloat16* a, const BFloat16* b) {
+    amx::Load<kFirst>(a, 2 * a_stride_);
+    amx::Load<kFirst + 1>(b, 4 * b_.width);
+    amx::MultiplyBFloat16<0, kFirst, kFirst + 1>();
+    if constexpr (kColumns == 2) {
+      amx::Load<kFirst + 2>(b + 2 * kLanes, 4 * b_.width);
+      amx::MultiplyBFloat16<1, kFirst, kFirst + 2>();
+    }
+  }
+
+  const BFloat16* a_;
+  const int64_t a_stride_, k_pairs_;
+  const PackedOperand b_;
+  const int64_t n_;
+  float* c_;
+  const int64_t c_stride_;
+  const bool accumulate_;
+};
+
+#endif
+
 }  // namespace
 
 void MultiplyPacked(const BFloat16* a, int64_t a_stride, int64_t m, int64_t k_pairs, PackedOperand b, int64_t n,
                     float* c, int64_t c_stride, bool accumulate) {
+#ifdef ELREA_AMX
+  if (amx::Usable()) return AmxProduct(a, a_stride, k_pairs, b, n, c, c_stride, accumulate).Run(m);
+#endif
   int64_t i = 0;
   for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
     TileColumn<4>(a, a_stride, m, k_pairs, b.data + 2 * i, b.width, c + i, c_stride, accumulate);
