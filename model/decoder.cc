@@ -16,6 +16,7 @@
 #include "model/joined_rows.h"
 #include "model/kernels.h"
 #include "model/kv_cache.h"
+#include "model/padded_rows.h"
 
 #include <fmt/format.h>
 
@@ -26,7 +27,7 @@ using torch::Tensor;
 namespace {
 
 Tensor EmptyLike(const Tensor& rows, int64_t width, torch::Dtype dtype) {
-  return torch::empty({rows.size(0), width}, rows.options().dtype(dtype));
+  return EmptyRows(rows.size(0), width, rows.options().dtype(dtype));
 }
 
 }  // namespace
@@ -169,7 +170,8 @@ void PostNorm(Tensor& out, const Tensor& weight, double eps, bool keep, Tensor& 
 // Gradient of a block's output in the compute dtype, through its post-norm.
 Tensor BlockOutputGradient(const Tensor& grad_residual, torch::Dtype dtype, const Tensor& weight, const Tensor& kept,
                            const Tensor& rstd) {
-  Tensor grad = grad_residual.to(dtype, /*non_blocking=*/false, /*copy=*/true);
+  Tensor grad = EmptyLike(grad_residual, grad_residual.size(1), dtype);
+  grad.copy_(grad_residual);
   if (weight.defined()) SliceNormBackward(grad, 1, weight, kept, rstd);
   return grad;
 }
@@ -257,7 +259,7 @@ void Decoder::AttentionBlockBackward(int64_t layer, const PackedBatch& batch, Fo
   Tensor grad_out = BlockOutputGradient(grad_residual, dtype(), w.attn_post_norm, t.attn_post_in, t.attn_post_rstd);
   Tensor grad_attended = FrozenLinearBackward(grad_out, fused_[layer].o);
   delta.AddBackward(layer, LinearGroup::kO, batch, t.attn_out, grad_out, grad_attended);
-  Tensor grad_qkv = torch::empty_like(t.qkv);
+  Tensor grad_qkv = EmptyLike(t.qkv, t.qkv.size(1), dtype());
   AttentionBackward(LayerAttention(c, layer), batch, t.qkv, t.attn_out, grad_attended, grad_qkv);
   Tensor grad_k = grad_qkv.narrow(1, c.heads * c.head_dim, c.kv_heads * c.head_dim);
   Rotate(layer, tape.positions, grad_qkv, /*inverse=*/true);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "model/padded_rows.h"
 #include "model/simd.h"
 
 namespace elrea {
@@ -94,13 +95,13 @@ void LikelyColumns::Multiply(const Tensor& logit_grad, const Tensor& targets, Te
   const std::vector<int64_t> kept = Kept(targets);
   const auto width = static_cast<int64_t>(kept.size()) + 1;
   if (static_cast<double>(width) > kWorthwhileShare * static_cast<double>(top_.size())) {
-    at::mm_out(grad, logit_grad, head_);
+    grad.copy_(MultiplyRows(logit_grad, head_));
     return;
   }
   Tensor columns = Sized(columns_, logit_grad.size(0), width), rows = Sized(rows_, width, head_.size(1));
   GatherColumns(logit_grad, kept, columns);
   GatherRows(kept, rows);
-  at::mm_out(grad, columns, rows);
+  grad.copy_(MultiplyRows(columns, rows));
 }
 
 }  // namespace elrea

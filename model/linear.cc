@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "model/padded_rows.h"
 #include "model/simd.h"
 
 namespace elrea {
@@ -200,7 +201,7 @@ void StreamRows(const Tensor& x, const Tensor& weight, Tensor& y) {
 }
 
 Tensor FrozenLinear(const Tensor& x, const Tensor& weight) {
-  if (!CanStreamRows(x, weight)) return at::mm(x, weight.t());
+  if (!CanStreamRows(x, weight)) return MultiplyRows(x, weight.t());
   Tensor y = torch::empty({x.size(0), weight.size(0)}, x.options());
   if (x.scalar_type() == torch::kFloat) {
     StreamDense<float>(x, weight, y.data_ptr<float>(), y.size(1));
@@ -212,7 +213,7 @@ Tensor FrozenLinear(const Tensor& x, const Tensor& weight) {
 
 Tensor FrozenLinear(const Tensor& x, const FrozenMatrix& weight) {
   if (weight.is_dense()) return FrozenLinear(x, weight.dense());
-  if (!CanStreamParts(x, weight)) return at::mm(x, weight.Dense(x.scalar_type()).t());
+  if (!CanStreamParts(x, weight)) return MultiplyRows(x, weight.Dense(x.scalar_type()).t());
   Tensor y = torch::empty({x.size(0), weight.out()}, x.options());
   if (x.scalar_type() == torch::kFloat) {
     StreamParts<float>(x, weight, y);
@@ -223,7 +224,7 @@ Tensor FrozenLinear(const Tensor& x, const FrozenMatrix& weight) {
 }
 
 Tensor FrozenLinearBackward(const Tensor& grad_y, const FrozenMatrix& weight) {
-  return at::mm(grad_y, weight.Dense(grad_y.scalar_type()));
+  return MultiplyRows(grad_y, weight.Dense(grad_y.scalar_type()));
 }
 
 }  // namespace elrea

@@ -11,6 +11,7 @@
 
 #include "model/likely_columns.h"
 #include "model/linear.h"
+#include "model/padded_rows.h"
 #include "model/simd.h"
 #ifdef ELREA_CUDA
 #include "model/cuda_glue.h"
@@ -131,9 +132,9 @@ Tensor TokenLoss(const Tensor& normed, const Tensor& head, double softcap, const
                  const Tensor& weights, Tensor* grad_normed, VocabularyGradient how) {
   const int64_t n = normed.size(0), vocab = head.size(0);
   const int64_t elements = normed.is_cuda() ? kCudaChunkElements : kChunkElements;
-  const int64_t chunk = std::clamp<int64_t>(elements / vocab, 1, std::max<int64_t>(n, 1));
+  const int64_t chunk = std::clamp<int64_t>(WholeRows(elements / vocab), 1, std::max<int64_t>(n, 1));
   Tensor nll = torch::empty({n}, normed.options().dtype(torch::kFloat));
-  Tensor buffer = torch::empty({std::min(chunk, n), vocab}, normed.options());  // for the logits of each chunk
+  Tensor buffer = torch::empty({PaddedRows(std::min(chunk, n)), vocab}, normed.options());  // for the logits of each chunk
   std::optional<LikelyColumns> likely;
   const bool can_leave_out = grad_normed && HasFusedRows(buffer) && buffer.scalar_type() == torch::kBFloat16;
   if (how == VocabularyGradient::kLikely && can_leave_out) likely.emplace(head);
@@ -141,8 +142,7 @@ Tensor TokenLoss(const Tensor& normed, const Tensor& head, double softcap, const
   for (int64_t begin = 0; begin < n; begin += chunk) {
     const int64_t rows = std::min(chunk, n - begin);
     const LossTargets part = {{}, targets.narrow(0, begin, rows), weights.narrow(0, begin, rows)};
-    Tensor logits = buffer.narrow(0, 0, rows);
-    at::mm_out(logits, normed.narrow(0, begin, rows), head.t());
+    Tensor logits = MultiplyRowsInto(normed.narrow(0, begin, rows), head.t(), buffer);
     Tensor bent;  // tanh(logits / softcap), for its slope
     if (softcap > 0) logits = (bent = (logits / softcap).tanh_()) * softcap;
     nll.narrow(0, begin, rows).copy_(ChunkLoss(logits, part, grad_normed != nullptr, likely ? &*likely : nullptr));
@@ -152,7 +152,7 @@ Tensor TokenLoss(const Tensor& normed, const Tensor& head, double softcap, const
     if (likely) {
       likely->Multiply(logits, part.targets, out);
     } else {
-      at::mm_out(out, logits, head);
+      out.copy_(MultiplyRows(logits, head));
     }
   }
   return nll;
@@ -164,7 +164,7 @@ Tensor VocabularyLogits(const Tensor& normed, const Tensor& head, double softcap
     logits = torch::empty({normed.size(0), head.size(0)}, torch::kFloat);
     StreamRows(normed, head, logits);
   } else {
-    logits = at::mm(normed, head.t()).to(torch::kFloat);
+    logits = MultiplyRows(normed, head.t()).to(torch::kFloat);
   }
   return softcap > 0 ? (logits / softcap).tanh_().mul_(softcap) : logits;
 }
