@@ -1,9 +1,12 @@
 #include "model/padded_rows.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <bit>
+
+#include "model/amx.h"
 
 namespace elrea {
 
@@ -23,6 +26,25 @@ Tensor WithRowsBehind(const Tensor& x, int64_t rows) {
   Tensor copy = torch::empty({rows, x.size(1)}, x.options());
   copy.narrow(0, 0, x.size(0)).copy_(x);
   return copy;
+}
+
+// Whether the library would leave such a product to one thread: with the matrix unit it takes this many rows for one task where
+// sums are long and columns few. Measured, see docs/performance.md.
+bool LibraryUsesOneThread(int64_t rows, int64_t depth, int64_t columns) {
+  return amx::Usable() && columns <= 1024 && (depth >= 2048 ? rows >= 384 : depth >= 1024 && rows >= 640) && rows < 1280;
+}
+
+// out = x w; each thread a share of the rows where the library would not share them out.
+void Multiply(const Tensor& x, const Tensor& w, Tensor out) {
+  if (!LibraryUsesOneThread(x.size(0), x.size(1), w.size(1))) {
+    at::mm_out(out, x, w);
+    return;
+  }
+  constexpr int64_t kShare = 16;  // rows
+  at::parallel_for(0, x.size(0) / kShare, 1, [&](int64_t begin, int64_t end) {
+    Tensor rows = out.narrow(0, begin * kShare, (end - begin) * kShare);
+    at::mm_out(rows, x.narrow(0, begin * kShare, (end - begin) * kShare), w);
+  });
 }
 
 constexpr int64_t kSmallestStep = 16;
@@ -56,8 +78,7 @@ Tensor MultiplyRowsInto(const Tensor& x, const Tensor& w, Tensor& out) {
   Tensor rows = out.narrow(0, 0, x.size(0));
   if (CompilesForShapes(x.options())) {
     const int64_t padded = PaddedRows(x.size(0));
-    Tensor all = out.narrow(0, 0, padded);
-    at::mm_out(all, WithRowsBehind(x, padded), w);
+    Multiply(WithRowsBehind(x, padded), w, out.narrow(0, 0, padded));
   } else {
     at::mm_out(rows, x, w);
   }
