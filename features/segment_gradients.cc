@@ -6,24 +6,12 @@
 #include <vector>
 
 #include "model/bf16_products.h"
+#include "model/turned_product.h"
 
 namespace elrea {
 
 using c10::BFloat16;
 using torch::Tensor;
-
-namespace {
-
-// rows [length, width] f32 -> [width, length rounded up to even] bf16, zero behind the end.
-void Turn(const Tensor& rows, BFloat16* turned) {
-  const int64_t length = rows.size(0), width = rows.size(1), padded = (length + 1) / 2 * 2, stride = rows.stride(0);
-  const float* data = rows.data_ptr<float>();
-  for (int64_t t = 0; t < padded; ++t) {
-    for (int64_t j = 0; j < width; ++j) turned[j * padded + t] = static_cast<BFloat16>(t < length ? data[t * stride + j] : 0);
-  }
-}
-
-}  // namespace
 
 bool SegmentGradients::CanUseBf16(const SegmentRows& rows) const {
   const auto whole = [](int64_t width) { return width % 16 == 0; };
@@ -50,28 +38,18 @@ void SegmentGradients::EmitF32(const SegmentRows& rows, const Sink& sink) const 
   }
 }
 
-// The long rows (x, grad_y) are packed in pairs; the short ones (h, grad_h) are turned.
 void SegmentGradients::EmitBf16(const SegmentRows& rows, const Sink& sink) const {
-  thread_local std::vector<BFloat16> packed_buffer, turned_buffer;
   thread_local std::vector<float> product_buffer, result_buffer;
-  const int64_t length = rows.x.size(0), in = rows.x.size(1), out = rows.grad_y.size(1), hidden = rows.h.size(1);
-  const int64_t pairs = (length + 1) / 2;
-  BFloat16* packed = Sized(packed_buffer, 2 * pairs * std::max(in, out));
-  BFloat16* turned = Sized(turned_buffer, 2 * pairs * hidden);
+  const int64_t length = rows.x.size(0), in = rows.x.size(1), hidden = rows.h.size(1), out = rows.grad_y.size(1);
   float* product = Sized(product_buffer, std::max(hidden * in, rank_ * out));
   float* result = Sized(result_buffer, rank_ * out);
-
-  Turn(rows.grad_h, turned);
-  PackRowPairs(rows.x.data_ptr<BFloat16>(), rows.x.stride(0), length, in, packed);
-  MultiplyPacked(turned, 2 * pairs, hidden, pairs, {packed, in}, in, product, in, /*accumulate=*/false);
+  MultiplyTurned({rows.grad_h.data_ptr<float>(), rows.grad_h.stride(0)}, {rows.x.data_ptr<BFloat16>(), rows.x.stride(0)}, length,
+                 hidden, in, product);
   sink(group_.a_offset, hidden * in, product);
-
-  Turn(rows.h, turned);
-  PackRowPairs(rows.grad_y.data_ptr<BFloat16>(), rows.grad_y.stride(0), length, out, packed);
   for (size_t s = 0; s < group_.slots.size(); ++s) {
     const AdapterLayout::Slot& slot = group_.slots[s];
-    MultiplyPacked(turned + static_cast<int64_t>(s) * rank_ * 2 * pairs, 2 * pairs, rank_, pairs,
-                   {packed + 2 * slot.out_first, out}, slot.out, product, slot.out, /*accumulate=*/false);
+    MultiplyTurned({rows.h.data_ptr<float>() + static_cast<int64_t>(s) * rank_, rows.h.stride(0)},
+                   {rows.grad_y.data_ptr<BFloat16>() + slot.out_first, rows.grad_y.stride(0)}, length, rank_, slot.out, product);
     for (int64_t i = 0; i < slot.out; ++i) {
       for (int64_t j = 0; j < rank_; ++j) result[i * rank_ + j] = scale_ * product[j * slot.out + i];
     }

@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "core/rng.h"
+#include "model/bf16_products.h"
+#include "model/turned_product.h"
 
 namespace elrea {
 
@@ -45,6 +47,20 @@ void LoraTrainer::AddForward(int64_t layer, LinearGroup id, const PackedBatch& b
   hidden_[layer][static_cast<int>(id)] = LowRankForward(Runs(), layer, id, Dropped(layer, id, x), y);
 }
 
+namespace {
+
+// h^T x of h [rows, hidden] f32 and x [rows, n] T.
+Tensor SumOfProducts(const Tensor& h, const Tensor& x) {
+  const bool in_pairs = x.is_cpu() && x.scalar_type() == torch::kBFloat16 && HasBf16Products() && x.size(1) % 16 == 0;
+  if (!in_pairs) return at::mm(h.to(x.scalar_type()).t(), x);
+  Tensor sum = torch::empty({h.size(1), x.size(1)}, h.options());
+  MultiplyTurned({h.data_ptr<float>(), h.stride(0)}, {x.data_ptr<c10::BFloat16>(), x.stride(0)}, x.size(0), h.size(1), x.size(1),
+                 sum.data_ptr<float>());
+  return sum;
+}
+
+}  // namespace
+
 void LoraTrainer::AddBackward(int64_t layer, LinearGroup id, const PackedBatch&, const Tensor& x,
                               const Tensor& grad_y, Tensor& grad_x) {
   const AdapterLayout::Group& slots = layout().group(layer, id);
@@ -58,14 +74,14 @@ void LoraTrainer::AddBackward(int64_t layer, LinearGroup id, const PackedBatch&,
     AddLowRankInputGradient(Runs(), layer, id, grad_h, through);
     for (const TrainedRun& run : runs_) AddDropped(through, DropoutOf(run, layer, id), grad_x);
   }
-  Tensor grad_h_t = grad_h.to(x.scalar_type()), h = hidden_[layer][static_cast<int>(id)].to(x.scalar_type());
+  const Tensor& h = hidden_[layer][static_cast<int>(id)];
   for (TrainedRun& run : runs_) {
     auto rows = [&](const Tensor& t) { return t.narrow(0, run.begin, run.end - run.begin); };
-    layout().A(run.grad, layer, id).add_(at::mm(rows(grad_h_t).t(), rows(dropped)));
+    layout().A(run.grad, layer, id).add_(SumOfProducts(rows(grad_h), rows(dropped)));
     for (size_t s = 0; s < slots.slots.size(); ++s) {
       Tensor grad_y_s = rows(grad_y).narrow(1, slots.slots[s].out_first, slots.slots[s].out);
       Tensor h_s = rows(h).narrow(1, static_cast<int64_t>(s) * layout().rank(), layout().rank());
-      layout().B(run.grad, layer, id, s).add_(at::mm(grad_y_s.t(), h_s), run.lora->scale());
+      layout().B(run.grad, layer, id, s).add_(SumOfProducts(h_s, grad_y_s).t(), run.lora->scale());
     }
   }
   hidden_[layer][static_cast<int>(id)].reset();
