@@ -11,6 +11,7 @@
 #include <fstream>
 #include <iostream>
 
+#include "cli/program.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/temp_dir.h"
@@ -203,6 +204,7 @@ double GemmRate(const Decoder& decoder, int64_t tokens, int repeats) {
 }
 
 int RunGuarded(const std::function<int()>& body) {
+  KeepFreedMemory();
   try {
     return body();
   } catch (const Error& error) {

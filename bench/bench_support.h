@@ -88,7 +88,7 @@ double GemmRate(const Decoder& decoder, int64_t tokens, int repeats = 5);
 // The status of a program that has nothing to measure on this machine: tools/run_benchmarks goes on without it.
 constexpr int kLeftOut = 77;
 
-// What a program's main does: parses nothing, turns an Error into a message and a status.
+// What a program's main does: parses nothing, keeps freed memory as elrea does, turns an Error into a message and a status.
 int RunGuarded(const std::function<int()>& body);
 
 }  // namespace elrea::bench

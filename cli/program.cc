@@ -81,9 +81,13 @@ void RestartWithShortSpins(char** argv) {
   ::execv("/proc/self/exe", argv);  // where this fails, the program goes on with long spins
 }
 
-void PrepareProcess() {
+void KeepFreedMemory() {
   ::mallopt(M_MMAP_THRESHOLD, 1 << 30);
   ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
+}
+
+void PrepareProcess() {
+  KeepFreedMemory();
   struct sigaction action {};
   action.sa_handler = EndOnSignal;
   ::sigaction(SIGINT, &action, nullptr);

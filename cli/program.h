@@ -9,8 +9,10 @@ namespace elrea {
 
 inline constexpr const char* kVersion = "0.1.0";
 
-// Keeps large blocks mapped between passes (activations come and go; unmapping them costs page faults), and
-// ends the process with 130 or 143 on SIGINT and SIGTERM: what is under way is saved as it goes.
+// Keeps large blocks mapped between passes: activations come and go, and unmapping them costs page faults.
+void KeepFreedMemory();
+
+// Keeps freed memory, and ends the process with 130 or 143 on SIGINT and SIGTERM: what is under way is saved as it goes.
 void PrepareProcess();
 
 // Starts the program again with GOMP_SPINCOUNT set, unless that or OMP_WAIT_POLICY is set already. By default the threads
