@@ -56,23 +56,16 @@ void CompareWithBase(const MethodRecord& record, const MethodRecord& base, const
   summary.loss_change = ComparePaired({difference(kLoss)}, options);
 }
 
-std::string Signed(const std::optional<PairedDifference>& d, double factor, int digits) {
-  if (!d) return "";
-  return fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}] {}", factor * d->value.mean, digits,
-                     factor * d->value.interval.low, digits, factor * d->value.interval.high, digits,
-                     PText(d->p));
-}
-
 Table FigureTable(const std::vector<MethodSummary>& summaries) {
   Table table = {{"method", "n", "macro, %", "- base, points", "micro, %", "per token, %", "per character, %",
                   "loss, nats/choice", "- base"}};
   for (const MethodSummary& s : summaries) {
     if (!s.choices) continue;
     const ChoiceSummary& c = *s.choices;
-    table.push_back({s.name, FormatCount(c.n), PointsText(c.macro), Signed(c.macro_gain, 100, 1),
+    table.push_back({s.name, FormatCount(c.n), PointsText(c.macro), DifferenceText(c.macro_gain, 100, 1),
                      PointsText(c.micro), fmt::format("{:.1f}", 100 * c.per_token),
                      fmt::format("{:.1f}", 100 * c.per_character), fmt::format("{:.4f}", c.loss.mean),
-                     Signed(c.loss_change, 1, 4)});
+                     DifferenceText(c.loss_change, 1, 4)});
   }
   return table;
 }

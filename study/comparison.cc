@@ -70,6 +70,13 @@ int ShownSide(const PairedDifference& d) {
 
 std::string PText(double p) { return p < 0.001 ? "p<0.001" : fmt::format("p={:.3f}", p); }
 
+std::string DifferenceText(const std::optional<PairedDifference>& d, double factor, int digits) {
+  if (!d) return "";
+  const Interval& i = d->value.interval;
+  return fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}] {}", factor * d->value.mean, digits, factor * i.low, digits, factor * i.high,
+                     digits, PText(d->p));
+}
+
 Json DifferenceJson(const PairedDifference& d) {
   return {{"mean", d.value.mean},
           {"interval_95", {d.value.interval.low, d.value.interval.high}},

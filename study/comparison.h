@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "core/json.h"
@@ -24,6 +25,8 @@ struct PairedDifference {
 };
 Json DifferenceJson(const PairedDifference& difference);
 std::string PText(double p);  // "p=0.012", or "p<0.001"
+// "+1.9 [+0.5, +3.1] p=0.006", all but p times `factor`; empty where there is no difference.
+std::string DifferenceText(const std::optional<PairedDifference>& difference, double factor, int digits);
 // 1: above zero, -1: below, 0: neither is shown. The interval and p < 0.05 must agree, as near the border one of them alone
 // is often mistaken.
 int ShownSide(const PairedDifference& difference);

@@ -14,13 +14,8 @@ namespace {
 
 // A difference, coloured where it is shown (ShownSide). `sign`: 1 where more is better.
 std::string DifferenceCell(const std::optional<PairedDifference>& d, double factor, int digits, int sign) {
-  if (!d) return HtmlCell("");
-  const Interval& i = d->value.interval;
-  const int side = sign * ShownSide(*d);
-  const char* classes = side > 0 ? "better" : side < 0 ? "worse" : "";
-  return HtmlCell(fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}] {}", factor * d->value.mean, digits,
-                              factor * i.low, digits, factor * i.high, digits, PText(d->p)),
-                  classes);
+  const int side = d ? sign * ShownSide(*d) : 0;
+  return HtmlCell(DifferenceText(d, factor, digits), side > 0 ? "better" : side < 0 ? "worse" : "");
 }
 
 std::vector<std::string> Headers(bool answers) {

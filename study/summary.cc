@@ -71,12 +71,6 @@ MethodSummary SummariseOne(const MethodRecord& record, const MethodRecord* base,
   return summary;
 }
 
-std::string Signed(const PairedDifference& d, double factor, int digits) {
-  return fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}] {}", factor * d.value.mean, digits,
-                     factor * d.value.interval.low, digits, factor * d.value.interval.high, digits,
-                     PText(d.p));
-}
-
 // As a number, with its interval beside it.
 void AddRelative(const std::string& name, const Estimate& e, Json& json) {
   json[name] = e.mean;
@@ -94,10 +88,10 @@ std::string FigureTable(const std::vector<MethodSummary>& summaries) {
     }
     const bool answered = s.num_answered > 0;
     table.push_back({s.name, std::to_string(s.seeds.size()), std::to_string(s.num_answered),
-                     PointsText(s.macro), s.macro_gain ? Signed(*s.macro_gain, 100, 1) : "",
+                     PointsText(s.macro), DifferenceText(s.macro_gain, 100, 1),
                      ShareText(s.relative_gain),
                      std::to_string(s.num_losses), s.loss ? fmt::format("{:.4f}", s.loss->mean) : "-",
-                     s.loss_change ? Signed(*s.loss_change, 1, 4) : "", ShareText(s.relative_loss), fmt::format("{:.0f}", s.train_s),
+                     DifferenceText(s.loss_change, 1, 4), ShareText(s.relative_loss), fmt::format("{:.0f}", s.train_s),
                      answered ? fmt::format("{:.0f}", s.decode_s) : "-",
                      answered ? FormatBytes(s.peak_bytes) : "-"});
   }
