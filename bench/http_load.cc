@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>  // Boost 1.74's asio needs it and does not include it
+
 #include <boost/asio.hpp>
 #include <boost/beast.hpp>
 #include <cmath>

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <atomic>
+#include <utility>  // Boost 1.74's asio needs it and does not include it
+
 #include <boost/asio.hpp>
 #include <boost/beast.hpp>
 #include <deque>
