@@ -39,8 +39,8 @@ void MultiplyPacked(const c10::BFloat16* a, int64_t a_stride, int64_t m, int64_t
                     float* c, int64_t c_stride, bool accumulate);
 
 // The first `size` elements of a thread's buffer, which only grows and keeps its contents between uses.
-template <typename T>
-T* Sized(std::vector<T>& buffer, int64_t size) {
+template <typename T, typename Allocator>
+T* Sized(std::vector<T, Allocator>& buffer, int64_t size) {
   if (static_cast<int64_t>(buffer.size()) < size) buffer.resize(size);
   return buffer.data();
 }

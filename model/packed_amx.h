@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "model/bf16_products.h"
 #include "model/decode_kernels.h"
 #include "model/quantized_rows.h"
 #include "model/simd.h"
@@ -20,7 +21,7 @@ namespace elrea {
 // Below, a product waits for the weights' memory either way.
 constexpr int64_t kFewestPlanesForAmx = 6;
 
-// For one thread. F: a CellFormat.
+// For one thread, one object at a time: they share the thread's buffers. F: a CellFormat.
 template <typename F>
 class AmxProducts {
  public:
@@ -30,18 +31,18 @@ class AmxProducts {
         planes_((x.num_planes() + sweeps_ - 1) / sweeps_),
         registers_({{planes(), 64}, {planes(), 64}, {planes(), 64}, {planes(), 64}, {planes(), F::part}, {planes(), F::part},
                     {F::part / 4, 64}, {F::part / 4, 64}}),
-        codes_(static_cast<size_t>(x.num_blocks() * kCellCodes)),
-        sums_(static_cast<size_t>(x.num_planes() * kLanes)) {}
+        codes_(Sized(ThreadBuffer<int8_t>(), x.num_blocks() * kCellCodes)),
+        sums_(Sized(ThreadBuffer<float>(), x.num_planes() * kLanes)) {}
 
   // cells: of one tile of the matrix; `next`: of the tile after it, brought near meanwhile. The sums of all planes [planes, 16],
   // until the next call.
   const float* Tile(const uint8_t* cells, const uint8_t* next) {
-    for (int64_t b = 0; b < x_.num_blocks(); ++b) UnpackCodes(cells + b * F::cell_bytes, codes_.data() + b * kCellCodes);
+    for (int64_t b = 0; b < x_.num_blocks(); ++b) UnpackCodes(cells + b * F::cell_bytes, codes_ + b * kCellCodes);
     for (int64_t s = 0; s < sweeps_; ++s) {
       const int64_t first = std::min(s * planes_, x_.num_planes() - planes_);  // the last ones overlap
       SweepOf(planes_, cells, s == 0 ? next : nullptr, first);
     }
-    return sums_.data();
+    return sums_;
   }
 
  private:
@@ -51,6 +52,11 @@ class AmxProducts {
     int32_t of[2 * kInFlight][kMost * kLanes];  // by unit [planes, 16]
   };
   static int64_t CellAt(int64_t unit) { return unit / F::parts * F::cell_bytes; }  // bytes from a tile's first cell
+  template <typename T>
+  static std::vector<T, LineAllocator<T>>& ThreadBuffer() {
+    thread_local std::vector<T, LineAllocator<T>> buffer;
+    return buffer;
+  }
   int planes() const { return static_cast<int>(planes_); }
 
   // The codes less the zero point [8, 16, 4].
@@ -75,7 +81,7 @@ class AmxProducts {
     const int64_t part = u % F::parts;
     amx::Zero<kRegister>();
     amx::Load<kA, kMost * sizeof(QuantizedBlock)>(q->codes + part * F::part, sizeof(QuantizedBlock));
-    amx::Load<kB, F::part * kLanes>(codes_.data() + u * F::part * kLanes, 64);
+    amx::Load<kB, F::part * kLanes>(codes_ + u * F::part * kLanes, 64);
     amx::MultiplyBytes<kRegister, kA, kB>();
   }
 
@@ -124,14 +130,14 @@ class AmxProducts {
       step.template operator()<3>(u + 3);
     }
 #pragma GCC unroll 16
-    for (int r = 0; r < Planes; ++r) _mm512_store_ps(sums_.data() + (first + r) * kLanes, sums[r]);
+    for (int r = 0; r < Planes; ++r) _mm512_store_ps(sums_ + (first + r) * kLanes, sums[r]);
   }
 
   const QuantizedRows& x_;
   const int64_t sweeps_, planes_;
   const amx::Registers registers_;
-  std::vector<int8_t, LineAllocator<int8_t>> codes_;  // [blocks, 8, 16, 4] of the tile at hand
-  Lines sums_;                                        // [planes, 16]
+  int8_t* codes_;  // [blocks, 8, 16, 4] of the tile at hand
+  float* sums_;    // [planes, 16]
 };
 
 }  // namespace elrea

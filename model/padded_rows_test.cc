@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
+#include <utility>
 
 namespace elrea {
 namespace {
@@ -70,6 +72,14 @@ TEST_P(MultiplyRowsTest, IntoABufferFromItsFirstRowOn) {
   ExpectSame(y, x, w);
   EXPECT_EQ(y.data_ptr(), buffer.data_ptr());
   EXPECT_TRUE((buffer.narrow(0, PaddedRows(21), 40 - PaddedRows(21)) == 7).all().item<bool>());
+}
+
+// Long sums of few columns, which are shared out where the library would not.
+TEST_P(MultiplyRowsTest, ManyRowsOfLongSums) {
+  for (const auto& [rows, depth] : {std::pair<int64_t, int64_t>{390, 2048}, {700, 1024}}) {
+    const Tensor x = Random(rows, depth), w = Random(depth, 32);
+    ExpectSame(MultiplyRows(x, w), x, w);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Dtypes, MultiplyRowsTest, testing::Values(torch::kFloat, torch::kBFloat16),

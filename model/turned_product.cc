@@ -16,18 +16,19 @@ namespace {
 constexpr int64_t kRows = 256, kColumns = 192;  // packed at once: they stay in the nearest caches
 
 // h [rows, hidden] -> [hidden, rows rounded up to even], zero behind the end.
-void Turn(StridedRows<float> h, int64_t rows, int64_t hidden, BFloat16* turned) {
+void Turn(RowBlock<const float> h, int64_t rows, int64_t hidden, BFloat16* turned) {
   const int64_t padded = (rows + 1) / 2 * 2;
   for (int64_t t = 0; t < padded; ++t) {
     for (int64_t j = 0; j < hidden; ++j) {
-      turned[j * padded + t] = static_cast<BFloat16>(t < rows ? h.data[t * h.stride + j] : 0.0f);
+      turned[j * padded + t] = static_cast<BFloat16>(t < rows ? h.row(t)[j] : 0.0f);
     }
   }
 }
 
 }  // namespace
 
-void MultiplyTurned(StridedRows<float> h, StridedRows<BFloat16> x, int64_t rows, int64_t hidden, int64_t n, float* out) {
+void MultiplyTurned(RowBlock<const float> h, RowBlock<const BFloat16> x, int64_t rows, int64_t hidden, int64_t n,
+                    float* out) {
   thread_local std::vector<BFloat16> turned_buffer;
   const int64_t padded = (rows + 1) / 2 * 2;
   BFloat16* turned = Sized(turned_buffer, hidden * padded);
@@ -40,7 +41,7 @@ void MultiplyTurned(StridedRows<float> h, StridedRows<BFloat16> x, int64_t rows,
       const int64_t width = std::min(kColumns, n - column);
       for (int64_t row = 0; row < rows; row += kRows) {
         const int64_t count = std::min(kRows, rows - row);
-        PackRowPairs(x.data + row * x.stride + column, x.stride, count, width, packed);
+        PackRowPairs(x.row(row) + column, x.stride, count, width, packed);
         MultiplyPacked(turned + row, padded, hidden, (count + 1) / 2, {packed, width}, width, out + column, n,
                        /*accumulate=*/row > 0);
       }

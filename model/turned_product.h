@@ -6,17 +6,13 @@
 
 #include <cstdint>
 
-namespace elrea {
+#include "model/low_rank.h"
 
-// Rows of numbers, `stride` apart.
-template <typename T>
-struct StridedRows {
-  const T* data;
-  int64_t stride;
-};
+namespace elrea {
 
 // out [hidden, n] f32 = h^T x for h [rows, hidden], rounded to bf16, and x [rows, n]; sums in f32. Threads share the columns; the
 // result does not depend on their number. REQUIRES: n % 16 == 0, HasBf16Products.
-void MultiplyTurned(StridedRows<float> h, StridedRows<c10::BFloat16> x, int64_t rows, int64_t hidden, int64_t n, float* out);
+void MultiplyTurned(RowBlock<const float> h, RowBlock<const c10::BFloat16> x, int64_t rows, int64_t hidden, int64_t n,
+                    float* out);
 
 }  // namespace elrea
